@@ -1,0 +1,122 @@
+/**
+ * Starts a proxy: from the command line, or inside another process (`eagle up`).
+ * @module
+ */
+import { randomBytes } from "node:crypto";
+import { AccessChecker } from "../../../lib/access/access.ts";
+import { BanList } from "../../../lib/bt/ban-list.ts";
+import { EagleClient } from "../../../lib/bt/eagle-client.ts";
+import { createHost } from "../../../lib/bt/host.ts";
+import { type ProxyConfig, registryInits } from "../../../lib/config/index.ts";
+import { serve } from "../../../lib/http/server.ts";
+import { createTunnelHandler } from "../../../lib/http/tunnel.ts";
+import type { Logger } from "../../../lib/log/log.ts";
+import { createMetrics, type Metrics } from "../../../lib/metrics/metrics.ts";
+import { Upstreams } from "../../../lib/registry/upstreams.ts";
+import { MetaInfoClient } from "../../../lib/rpc/client.ts";
+import { peerPortRoutes } from "../routes/peer-port.ts";
+import { registryRoutes } from "../routes/registry.ts";
+import type { ProxyParts } from "./parts.ts";
+
+/** Requests under way when the proxy stops may take so long, ms. */
+const GRACE_MS = 10_000;
+
+/** A running proxy. */
+export interface RunningProxy {
+  /** The registry port, for engines. */
+  readonly url: string;
+  readonly port: number;
+  readonly peerPort: number;
+  readonly metrics: Metrics;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a proxy. Port 0 takes any free port.
+ * @throws the runtime's error when an address cannot be bound; StorageError when the root directory cannot be used.
+ */
+export async function startProxy(config: ProxyConfig, { log }: { log: Logger }): Promise<RunningProxy> {
+  const { clientCfg, proxyCfg } = config;
+  const metrics = createMetrics("proxy");
+  const via = `1.1 eagle-${randomBytes(6).toString("hex")}`;
+  const downloadTimeoutMs = clientCfg.downloadTimeout * 1000;
+  let ready = false;
+  const host = await createHost(clientCfg, { log, metrics });
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.use(host);
+  const upstreams = new Upstreams({ origin: proxyCfg.origin, origins: proxyCfg.origins, registries: registryInits(config.registries) });
+  const metainfo = clientCfg.seeders.length > 0 ? cleanup.use(new MetaInfoClient({ seeders: clientCfg.seeders, policy: clientCfg.policy, log })) : undefined;
+
+  // The peer port is bound first: trackers are told the port that was bound.
+  const peers = await serve({
+    host: clientCfg.peerHost,
+    port: clientCfg.peerPort,
+    fetch: (request, env) => peerApp.fetch(request, env),
+    log,
+  });
+  cleanup.defer(() => peers.close({ graceMs: GRACE_MS }));
+  const swarm = cleanup.use(host.join(peers.port));
+  const client = new EagleClient(host.store, {
+    metainfo,
+    tracker: swarm.tracker,
+    pool: host.pool,
+    http: host.http,
+    bans: new BanList(),
+    downLimiter: host.downLimiter,
+    downloadTimeoutMs,
+    maxSize: clientCfg.limitSize,
+    peerId: host.peerIdHex,
+    peerPort: peers.port,
+    log,
+    metrics,
+  });
+  const peerApp = peerPortRoutes({ host, client, metrics, ready: () => ready });
+  await host.start();
+
+  const parts: ProxyParts = {
+    upstreams,
+    origins: host.origins,
+    access: new AccessChecker({ origins: host.origins, log }),
+    store: host.store,
+    client,
+    metrics,
+    log,
+    via,
+    rules: proxyCfg.rules,
+    allowClients: proxyCfg.allowClients,
+    downloadTimeoutMs,
+    ready: () => ready,
+  };
+  const app = registryRoutes(parts);
+  const registry = await serve({
+    host: proxyCfg.host,
+    port: proxyCfg.port,
+    fetch: (request, env) => app.fetch(request, env),
+    tunnel: createTunnelHandler({ allow: (name, port) => proxyCfg.connectPorts.includes(port) && isAllowedHost(name, upstreams), log }),
+    ...(proxyCfg.certFile && proxyCfg.keyFile ? { tls: { cert: proxyCfg.certFile.content, key: proxyCfg.keyFile.content } } : {}),
+    log,
+  });
+  cleanup.defer(() => registry.close({ graceMs: GRACE_MS }));
+  ready = true;
+  log.info("proxy listens", { url: registry.url, peers: peers.url, blobs: [...host.store.offered()].length });
+  const stack = cleanup.move();
+  return {
+    url: registry.url,
+    port: registry.port,
+    peerPort: peers.port,
+    metrics,
+    async close() {
+      ready = false;
+      await stack.disposeAsync();
+    },
+  };
+}
+
+/** CONNECT leads to the hosts of allowed registries alone: no open proxy. */
+function isAllowedHost(name: string, upstreams: Upstreams): boolean {
+  return upstreams.list().some((upstream) => upstream.base.hostname.replace(/^\[|\]$/g, "") === name || hostOf(upstream.name) === name);
+}
+
+function hostOf(authority: string): string {
+  return new URL(`http://${authority}`).hostname.replace(/^\[|\]$/g, "");
+}

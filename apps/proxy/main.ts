@@ -1,0 +1,8 @@
+#!/usr/bin/env node
+/**
+ * The proxy's process.
+ * @module
+ */
+import { run } from "./cmd/cmd.ts";
+
+await run();

@@ -1,0 +1,196 @@
+/**
+ * A blob for the engine: from the cache, from the swarm, and whatever happens from the registry.
+ * @module
+ */
+import { firstByte } from "../../../lib/bt/blob-stream.ts";
+import { isEmptyBlob } from "../../../lib/bt/blob-url.ts";
+import { BlobError } from "../../../lib/bt/errors.ts";
+import type { LiveBlob } from "../../../lib/bt/live-blob.ts";
+import { registryOrigin } from "../../../lib/bt/registry-origin.ts";
+import { resilientStream } from "../../../lib/bt/resilient-stream.ts";
+import type { Handle } from "../../../lib/cache/index.ts";
+import type { Verdict } from "../../../lib/access/access.ts";
+import { rangeResponse } from "../../../lib/http/file-response.ts";
+import { parseRange } from "../../../lib/http/ranges.ts";
+import type { Digest } from "../../../lib/registry/digest.ts";
+import { ociError } from "../../../lib/registry/errors.ts";
+import type { Upstream } from "../../../lib/registry/upstreams.ts";
+import type { ProxyParts } from "../cmd/parts.ts";
+import { callerOf, passThrough, unavailable } from "./pass-through.ts";
+
+/** The answer begins within this time, whether a byte is there or not, ms. */
+const FIRST_BYTE_MS = 5000;
+
+export interface BlobQuery {
+  readonly upstream: Upstream;
+  readonly repository: string;
+  readonly digest: Digest;
+  /** Path and query at the registry. */
+  readonly path: string;
+}
+
+/** Answers GET and HEAD of a blob. */
+export async function serveBlob(request: Request, query: BlobQuery, parts: ProxyParts): Promise<Response> {
+  const { upstream, repository, digest } = query;
+  if (isEmptyBlob(digest)) return wholeResponse(request, digest, 0, () => new Blob([]).stream());
+  const authorization = request.headers.get("authorization") ?? undefined;
+  const verdict = await parts.access.check({ upstream, repository, digest, authorization, signal: request.signal });
+  if (verdict.kind === "refused") return refusal(verdict, query);
+  if (request.method === "HEAD") return await headBlob(request, verdict, query, parts);
+  if (verdict.kind === "allowed" && verdict.size !== undefined && !parts.store.fits(verdict.size)) return await direct(request, query, parts);
+  return await fromSwarm(request, verdict, query, parts);
+}
+
+async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, parts: ProxyParts): Promise<Response> {
+  const began = performance.now();
+  const { digest, upstream, repository } = query;
+  let handle: Handle<LiveBlob>;
+  const origin = registryOrigin(parts.origins, {
+    upstream,
+    repository,
+    digest,
+    caller: callerOf(request, upstream),
+    progressTimeoutMs: parts.downloadTimeoutMs,
+  });
+  // An origin that cannot be asked leaves what others offer to anyone: that is public by their word.
+  const isPublic = verdict.kind === "unknown" || (verdict.kind === "allowed" && verdict.isPublic);
+  try {
+    handle = await acquire(request, verdict, { isPublic, origin }, query, parts);
+  } catch (error) {
+    return await withoutEagle(request, error, verdict, query, parts);
+  }
+  const { blob } = handle;
+  try {
+    const size = await begin(blob, request, verdict);
+    const response = rangeResponse(request, {
+      size,
+      etag: digest.toString(),
+      contentType: "application/octet-stream",
+      headers: blobHeaders(digest, sourceOf(handle, request, size)),
+      open: (start, end) =>
+        resilientStream(blob, {
+          start,
+          end,
+          size,
+          origin,
+          onBytes: (bytes) => parts.metrics.bytes.inc({ source: "client", direction: "out" }, bytes),
+          onFailover: (position, error) => {
+            parts.log.warn("the blob failed on this host: its registry goes on", { blob: digest.toString(), position, error });
+          },
+          onClose: () => handle.release(),
+        }),
+    });
+    parts.metrics.timeToFirstByte.observe((performance.now() - began) / 1000);
+    if (!response.body) handle.release();
+    return response;
+  } catch (error) {
+    handle.release();
+    return await withoutEagle(request, error, verdict, query, parts);
+  }
+}
+
+/** Without the origin's word only what is public may be had, and only from others. */
+async function acquire(
+  request: Request,
+  verdict: Verdict,
+  fetch: { isPublic: boolean; origin: ReturnType<typeof registryOrigin> },
+  { digest, upstream, path }: BlobQuery,
+  { store, client }: ProxyParts,
+): Promise<Handle<LiveBlob>> {
+  const signal = request.signal;
+  if (verdict.kind === "unknown") {
+    const present = await store.peek(digest, { signal });
+    if (present && !present.blob.isPublic) {
+      present.release();
+      throw new BlobError("unavailable", verdict.error.message, { cause: verdict.error });
+    }
+    present?.release();
+  }
+  return await client.acquire(digest, { ...fetch, url: new URL(path, upstream.base).href }, { signal });
+}
+
+/** Waits until the first byte wanted is there, or for as long as a client may wait. @returns the size of the blob. */
+async function begin(blob: LiveBlob, request: Request, verdict: Verdict): Promise<number> {
+  const told = verdict.kind === "allowed" ? verdict.size : undefined;
+  const first = async () => {
+    await blob.waitFor(() => blob.layout !== undefined, request.signal);
+    const size = blob.size!;
+    const range = parseRange(request.headers.get("range"), size);
+    if (range.kind === "unsatisfiable") return;
+    const [start, end] = range.kind === "range" ? [range.start, range.end] : [0, size];
+    await firstByte(blob, start, end, request.signal);
+  };
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, FIRST_BYTE_MS);
+  const waiting = first();
+  waiting.catch(() => {});
+  try {
+    await Promise.race([waiting, late]);
+    if (blob.size === undefined && told === undefined) await waiting;
+  } finally {
+    clearTimeout(timer);
+  }
+  if (blob.size !== undefined && told !== undefined && blob.size !== told) {
+    throw new BlobError("digest_mismatch", `${blob.digest}: the registry says ${told} bytes, the seeder ${blob.size}`);
+  }
+  return blob.size ?? told!;
+}
+
+/** Before the first byte went out the registry's own answer replaces whatever failed here. */
+async function withoutEagle(request: Request, cause: unknown, verdict: Verdict, query: BlobQuery, parts: ProxyParts): Promise<Response> {
+  request.signal.throwIfAborted();
+  const error = BlobError.from(cause);
+  parts.log.warn("a blob goes past Eagle", { blob: query.digest.toString(), origin: query.upstream.name, code: error.code, error: error.message });
+  if (error.code === "digest_mismatch") return ociError(502, "UNAVAILABLE", error.message);
+  if (verdict.kind === "unknown") return unavailable(verdict.error, query.upstream);
+  return await direct(request, query, parts);
+}
+
+/** Straight from the registry. */
+export async function direct(request: Request, { upstream, path }: BlobQuery, { origins, via, metrics }: ProxyParts): Promise<Response> {
+  metrics.requests.inc({ result: "direct" });
+  const response = await passThrough(request, { origins, upstream, path, via });
+  response.headers.set("x-eagle-source", "origin");
+  return response;
+}
+
+async function headBlob(request: Request, verdict: Verdict, { digest, upstream }: BlobQuery, { store }: ProxyParts): Promise<Response> {
+  const handle = await store.peek(digest, { signal: request.signal });
+  const known = handle && (verdict.kind === "allowed" || handle.blob.isPublic) ? handle.blob.size : undefined;
+  handle?.release();
+  const size = known ?? (verdict.kind === "allowed" ? verdict.size : undefined);
+  if (size !== undefined) return wholeResponse(request, digest, size, () => new Blob([]).stream());
+  if (verdict.kind === "unknown") return unavailable(verdict.error, upstream);
+  return new Response(null, { status: 200, headers: blobHeaders(digest, "origin") });
+}
+
+function wholeResponse(request: Request, digest: Digest, size: number, open: () => ReadableStream<Uint8Array>): Response {
+  const headers = blobHeaders(digest, "cache");
+  return rangeResponse(request, { size, etag: digest.toString(), contentType: "application/octet-stream", headers, open });
+}
+
+function blobHeaders(digest: Digest, source: string): Record<string, string> {
+  return {
+    "docker-content-digest": digest.toString(),
+    "docker-distribution-api-version": "registry/2.0",
+    "x-eagle-source": source,
+  };
+}
+
+/** Where the first byte came from. */
+function sourceOf(handle: Handle<LiveBlob>, request: Request, size: number): string {
+  const { blob, source } = handle;
+  const { layout, have } = blob;
+  if (source === "cache") return "cache";
+  const range = parseRange(request.headers.get("range"), size);
+  const piece = layout && range.kind !== "unsatisfiable" ? layout.pieceAt(range.kind === "range" ? range.start : 0) : 0;
+  return have?.has(piece) ? blob.sourceOf(piece) : "pending";
+}
+
+function refusal({ status, challenge }: Extract<Verdict, { kind: "refused" }>, { digest, upstream }: BlobQuery): Response {
+  const codes = { 401: "UNAUTHORIZED", 403: "DENIED", 404: "BLOB_UNKNOWN" } as const;
+  const code = status === 401 || status === 403 || status === 404 ? codes[status] : undefined;
+  const response = ociError(code ? status : 502, code ?? "UNKNOWN", `${upstream.name} answers ${status} for ${digest}`);
+  if (challenge) response.headers.set("www-authenticate", challenge);
+  return response;
+}

@@ -1,0 +1,78 @@
+/**
+ * Starts a seeder: from the command line, or inside another process (`eagle up`).
+ * @module
+ */
+import { createHost } from "../../../lib/bt/host.ts";
+import { SeederService } from "../../../lib/bt/seeder-service.ts";
+import { registryInits, type SeederConfig } from "../../../lib/config/index.ts";
+import { serve } from "../../../lib/http/server.ts";
+import type { Logger } from "../../../lib/log/log.ts";
+import { createMetrics, type Metrics } from "../../../lib/metrics/metrics.ts";
+import { Upstreams } from "../../../lib/registry/upstreams.ts";
+import { metaInfoHandler } from "../../../lib/rpc/handler.ts";
+import { seederRoutes } from "../routes/index.ts";
+
+/** Requests under way when the seeder stops may take so long, ms. */
+const GRACE_MS = 10_000;
+/** What was begun is finished, whoever leaves: reads end by their own timeouts, ms. */
+const FINISH_MS = 24 * 3600 * 1000;
+
+/** A running seeder. */
+export interface RunningSeeder {
+  readonly url: string;
+  readonly port: number;
+  readonly metrics: Metrics;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a seeder. Port 0 takes any free port.
+ * @throws the runtime's error when the address cannot be bound; StorageError when the root directory cannot be used.
+ */
+export async function startSeeder(config: SeederConfig, { log }: { log: Logger }): Promise<RunningSeeder> {
+  const { seederCfg, daemonCfg } = config;
+  const metrics = createMetrics("seeder");
+  let ready = false;
+  await using cleanup = new AsyncDisposableStack();
+  const host = cleanup.use(await createHost(seederCfg, { log, metrics, abandonAfterMs: FINISH_MS }));
+  await host.start();
+  const service = new SeederService({
+    store: host.store,
+    origins: host.origins,
+    upstreams: new Upstreams({ origin: seederCfg.origin, origins: seederCfg.origins, registries: registryInits(config.registries) }),
+    downLimiter: host.downLimiter,
+    maxSize: seederCfg.limitSize,
+    announce: seederCfg.trackers.map((tier) => tier.map((url) => url.href)),
+    downloadTimeoutMs: seederCfg.downloadTimeout * 1000,
+    log,
+    metrics,
+  });
+  const stopping = new AbortController();
+  const app = seederRoutes({ host, service, metrics, log, ready: () => ready });
+  const listener = await serve({
+    host: daemonCfg.host,
+    port: daemonCfg.port,
+    node: metaInfoHandler(service, { signal: stopping.signal, log }),
+    fetch: (request, env) => app.fetch(request, env),
+    ...(daemonCfg.certFile && daemonCfg.keyFile ? { tls: { cert: daemonCfg.certFile.content, key: daemonCfg.keyFile.content } } : {}),
+    log,
+  });
+  cleanup.defer(async () => {
+    const closing = listener.close({ graceMs: GRACE_MS });
+    stopping.abort();
+    await closing;
+  });
+  cleanup.use(host.join(listener.port));
+  ready = true;
+  log.info("seeder listens", { url: listener.url, blobs: [...host.store.offered()].length });
+  const stack = cleanup.move();
+  return {
+    url: listener.url,
+    port: listener.port,
+    metrics,
+    async close() {
+      ready = false;
+      await stack.disposeAsync();
+    },
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * The seeder's HTTP port, beside the MetaInfo service: pieces, torrents, health and metrics.
+ * @module
+ */
+import { Hono } from "hono";
+import { peerRoutes } from "../../../lib/bt/peer-routes.ts";
+import type { Host } from "../../../lib/bt/host.ts";
+import type { SeederService } from "../../../lib/bt/seeder-service.ts";
+import { opsRoutes } from "../../../lib/http/ops-routes.ts";
+import type { RequestEnv } from "../../../lib/http/server.ts";
+import type { Logger } from "../../../lib/log/log.ts";
+import type { Metrics } from "../../../lib/metrics/metrics.ts";
+import { isDigest, parseDigest } from "../../../lib/registry/digest.ts";
+import { ociError } from "../../../lib/registry/errors.ts";
+
+export interface SeederRoutesInit {
+  readonly host: Host;
+  readonly service: SeederService;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly ready: () => boolean;
+}
+
+/** A fetch handler. The second argument of its `fetch` is the listener's `RequestEnv`. */
+export function seederRoutes({ host, service, metrics, log, ready }: SeederRoutesInit): Hono<{ Bindings: RequestEnv }> {
+  const app = new Hono<{ Bindings: RequestEnv }>();
+  app.route("/", opsRoutes({ metrics, ready }));
+  app.route(
+    "/",
+    peerRoutes({
+      blobs: host.store,
+      uploader: host.uploader,
+      limiter: host.upLimiter,
+      onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
+    }),
+  );
+  app.get("/torrents/:file", async (c) => {
+    const text = /^(.+)\.torrent$/.exec(c.req.param("file"))?.[1] ?? "";
+    if (!isDigest(text)) return ociError(400, "DIGEST_INVALID", "want /torrents/sha256:<hex>.torrent");
+    const handle = await host.store.peek(parseDigest(text), { signal: c.req.raw.signal });
+    try {
+      if (!handle?.blob.verified || !handle.blob.isPublic) return ociError(404, "BLOB_UNKNOWN", `${text} is not seeded here`);
+      const webSeed = new URL(`/p2p/v1/blobs/${text}`, c.req.url).href;
+      return c.body(service.torrent(handle.blob, webSeed) as Uint8Array<ArrayBuffer>, 200, {
+        "content-type": "application/x-bittorrent",
+        "content-disposition": `attachment; filename="${parseDigest(text).hex}.torrent"`,
+      });
+    } finally {
+      handle?.release();
+    }
+  });
+  app.notFound(() => ociError(404, "UNSUPPORTED", "no such route; a seeder has /metainfo.MetaInfo/GetMetaInfo, /p2p/v1/blobs/ and /torrents/"));
+  app.onError((error, c) => {
+    if (!c.req.raw.signal.aborted) log.error("a request failed", { path: c.req.path, error });
+    return ociError(500, "UNKNOWN", "internal error");
+  });
+  return app;
+}

@@ -1,0 +1,98 @@
+/**
+ * A blob, or a range of it, as a stream while it arrives. Verified pieces go out at once; the byte that completes a
+ * whole blob does not before the digest of the whole agrees, so that no body ends well with a wrong byte in it.
+ * @module
+ */
+import type { LiveBlob } from "./live-blob.ts";
+
+const CHUNK = 1024 * 1024;
+
+/** Blobs up to this many bytes are held until their digest agrees. */
+export const HELD_WHOLE = 4 * 1024 * 1024;
+
+export interface BlobStreamOptions {
+  /** First byte. @default 0 */
+  readonly start?: number;
+  /** Behind the last byte. @default the size */
+  readonly end?: number;
+  /** Called when the stream ended, failed or was cancelled. */
+  onClose?(): void;
+}
+
+/**
+ * The blob's layout must be known. Pulled in chunks of up to 1 MiB; an error of the blob errors the stream.
+ * The stream never closes the blob.
+ */
+export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, onClose }: BlobStreamOptions = {}): ReadableStream<Uint8Array> {
+  const demand = { position: start, end, waitingSince: undefined as number | undefined };
+  const forget = blob.committed ? () => {} : blob.demand(demand);
+  const gone = new AbortController();
+  let closed = false;
+  const close = () => {
+    if (closed) return;
+    closed = true;
+    forget();
+    onClose?.();
+  };
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const chunk = await nextChunk(blob, demand, gone.signal);
+          controller.enqueue(chunk);
+          demand.position += chunk.length;
+          if (demand.position < end) return;
+          close();
+          controller.close();
+        } catch (error) {
+          close();
+          if (!gone.signal.aborted) controller.error(error);
+        }
+      },
+      cancel() {
+        gone.abort();
+        close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** Resolves when the first byte of a range could go out. @throws BlobError */
+export async function firstByte(blob: LiveBlob, position: number, end: number, signal?: AbortSignal): Promise<void> {
+  if (readable(blob, position, end) > 0) return;
+  const demand = { position, end, waitingSince: performance.now() };
+  const forget = blob.demand(demand);
+  try {
+    await blob.waitFor(() => blob.layout !== undefined && readable(blob, position, end) > 0, signal);
+  } finally {
+    forget();
+  }
+}
+
+async function nextChunk(blob: LiveBlob, demand: { position: number; end: number; waitingSince: number | undefined }, signal: AbortSignal): Promise<Uint8Array> {
+  let length = readable(blob, demand.position, demand.end);
+  if (length === 0) {
+    demand.waitingSince = performance.now();
+    blob.hurry();
+    await blob.waitFor(() => readable(blob, demand.position, demand.end) > 0, signal);
+    demand.waitingSince = undefined;
+    length = readable(blob, demand.position, demand.end);
+  }
+  const chunk = new Uint8Array(length);
+  await blob.read(chunk, demand.position);
+  return chunk;
+}
+
+/** Bytes that may go out from a position now, at most a chunk. */
+function readable(blob: LiveBlob, position: number, end: number): number {
+  const { layout, have } = blob;
+  if (!layout || !have || blob.error) return 0;
+  const limit = Math.min(end, position + CHUNK);
+  if (blob.verified) return limit - position;
+  if (layout.size <= HELD_WHOLE) return 0;
+  let until = position;
+  while (until < limit && have.has(layout.pieceAt(until))) until = layout.end(layout.pieceAt(until));
+  until = Math.min(until, limit);
+  return until === layout.size ? Math.max(0, layout.start(layout.count - 1) - position) : until - position;
+}

@@ -1,0 +1,325 @@
+/**
+ * Takes the missing pieces of a blob from all sources at once. It decides nothing itself: `picker.ts` says which
+ * piece, sources fetch, the blob stores.
+ * @module
+ */
+import type { Logger } from "../log/log.ts";
+import { Bitfield } from "./bitfield.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import { BlobError } from "./errors.ts";
+import type { Layout } from "./layout.ts";
+import type { RateLimiter } from "./limiter.ts";
+import type { LiveBlob, SourceKind } from "./live-blob.ts";
+import { RunningMedian } from "./median.ts";
+import { type Flight, isLate, pickPiece } from "./picker.ts";
+import { sameHash } from "./piece-hashes.ts";
+import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, SourceError } from "./sources/source.ts";
+import { urgentPieces } from "./urgency.ts";
+
+/** How often lateness is looked at while pieces are under way, ms. */
+const TICK = 50;
+/** Failures in a row after which a source is left. */
+const MAX_FAILURES = 3;
+
+/** What a download needs. */
+export interface DownloadInit {
+  readonly blob: LiveBlob;
+  readonly limiter: RateLimiter;
+  readonly log: Logger;
+  /** Bytes that arrived, wanted or not. */
+  onBytes?(kind: SourceKind, bytes: number): void;
+  /** A source sent bytes that fail their own hash. */
+  onLiar?(source: PieceSource, error: SourceError): void;
+  /** A source is left for good. */
+  onLeave?(source: PieceSource, error: SourceError): void;
+  readonly now?: () => number;
+  readonly random?: () => number;
+}
+
+interface Active extends Flight {
+  progress: number;
+  received: number;
+  readonly source: PieceSource;
+  readonly abort: AbortController;
+}
+
+interface SourceState {
+  readonly source: PieceSource;
+  /** Requests under way, those whose piece the source will choose included. */
+  busy: number;
+  failures: number;
+  /** Monotonic ms before which it is not asked. */
+  restUntil: number;
+}
+
+/** See the module. Add sources at any time; `run` ends when the blob has all pieces, failed, or the signal aborts. */
+export class Download {
+  readonly #init: DownloadInit;
+  readonly #blob: LiveBlob;
+  readonly #layout: Layout;
+  readonly #buffers: BufferPool;
+  readonly #sources = new Map<PieceSource, SourceState>();
+  readonly #flights = new Map<number, Active[]>();
+  readonly #availability: Uint16Array;
+  readonly #median = new RunningMedian();
+  readonly #now: () => number;
+  readonly #random: () => number;
+  readonly #stop = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #lastProgress: number;
+
+  /** The blob's layout must be known. */
+  constructor(init: DownloadInit) {
+    if (!init.blob.layout) throw new BlobError("unavailable", "a download needs the blob's layout");
+    this.#init = init;
+    this.#blob = init.blob;
+    this.#layout = init.blob.layout;
+    this.#buffers = new BufferPool(this.#layout.pieceLength, 8);
+    this.#availability = new Uint16Array(this.#layout.count);
+    this.#now = init.now ?? (() => performance.now());
+    this.#random = init.random ?? Math.random;
+    this.#lastProgress = this.#now();
+  }
+
+  /** Monotonic ms when the last byte arrived. */
+  get lastProgress(): number {
+    return this.#lastProgress;
+  }
+  get sourceCount(): number {
+    return this.#sources.size;
+  }
+  /** Sources that said to have at least one piece this host lacks, and those that choose. */
+  get usefulSources(): number {
+    let count = 0;
+    for (const { source } of this.#sources.values()) if (source.chooses || (source.pieces?.count ?? 0) > 0) count += 1;
+    return count;
+  }
+
+  add(source: PieceSource): void {
+    if (this.#stop.signal.aborted || this.#blob.have?.full) return source.close();
+    this.#sources.set(source, { source, busy: 0, failures: 0, restUntil: 0 });
+    source.start((change) => this.#onSourceChange(source, change));
+    this.#schedule();
+  }
+
+  has(name: string): boolean {
+    for (const source of this.#sources.keys()) if (source.name === name) return true;
+    return false;
+  }
+
+  /** Leaves a source; its requests are given up. */
+  remove(source: PieceSource, error: SourceError): void {
+    if (!this.#sources.delete(source)) return;
+    source.close();
+    for (const flight of this.#allFlights()) if (flight.source === source) flight.abort.abort();
+    this.#recount();
+    this.#init.onLeave?.(source, error);
+    this.#schedule();
+  }
+
+  /** Pieces under way; a fallback leaves them alone. */
+  inFlight(piece: number): boolean {
+    return this.#flights.has(piece);
+  }
+
+  /** @throws BlobError when the blob fails; the signal's reason when it aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const unsubscribe = this.#blob.subscribe((change) => {
+      if (change.type === "piece") this.#onPiece(change.piece);
+      else if (change.type === "hashes" || change.type === "demand") this.#schedule();
+      else if (change.type === "progress") this.#lastProgress = this.#now();
+    });
+    try {
+      this.#schedule();
+      await this.#blob.waitFor(() => this.#blob.have?.full === true, signal);
+    } finally {
+      unsubscribe();
+      this.#end();
+    }
+  }
+
+  #end(): void {
+    this.#stop.abort();
+    clearTimeout(this.#timer);
+    for (const flight of this.#allFlights()) flight.abort.abort();
+    for (const source of this.#sources.keys()) source.close();
+    this.#sources.clear();
+  }
+
+  *#allFlights(): Generator<Active> {
+    for (const list of this.#flights.values()) yield* list;
+  }
+
+  #onPiece(piece: number): void {
+    for (const flight of this.#flights.get(piece) ?? []) flight.abort.abort();
+    this.#schedule();
+  }
+
+  #onSourceChange(source: PieceSource, change: SourceChange): void {
+    if (!this.#sources.has(source)) return;
+    if (change.type === "gone") {
+      if (change.error.code === "liar") this.#init.onLiar?.(source, change.error);
+      this.remove(source, change.error);
+      return;
+    }
+    if (change.type === "added") for (const piece of change.pieces) this.#availability[piece]! += 1;
+    else this.#recount();
+    this.#schedule();
+  }
+
+  #recount(): void {
+    this.#availability.fill(0);
+    for (const source of this.#sources.keys()) {
+      for (const piece of source.pieces ?? []) this.#availability[piece]! += 1;
+    }
+  }
+
+  #schedule(): void {
+    const { have, hashes } = this.#blob;
+    if (this.#stop.signal.aborted || !have || !hashes || have.full || this.#blob.error) return;
+    const now = this.#now();
+    const urgent = urgentPieces(this.#blob, { now, medianMs: this.#median.value });
+    for (const state of this.#sources.values()) {
+      if (state.restUntil > now) continue;
+      while (state.busy < state.source.depth) {
+        if (!this.#ask(state, urgent, now)) break;
+      }
+    }
+    this.#tick();
+  }
+
+  /** Looks again soon: lateness and rests end by time alone. */
+  #tick(): void {
+    if (this.#timer !== undefined || this.#sources.size === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#schedule();
+    }, TICK);
+  }
+
+  /** @returns Whether a request was begun. */
+  #ask(state: SourceState, urgent: readonly number[], now: number): boolean {
+    const { source } = state;
+    const have = this.#blob.have!;
+    if (source.chooses) {
+      const asked = this.#asked(now);
+      if (asked.full) return false;
+      void this.#fetch(state, undefined, asked, urgent.find((piece) => !asked.has(piece)));
+      return true;
+    }
+    if (!source.pieces) return false;
+    const piece = pickPiece({
+      offered: source.pieces,
+      have,
+      known: this.#blob.hashes!.known,
+      flights: this.#flights,
+      availability: this.#availability,
+      urgent,
+      medianMs: this.#median.value,
+      now,
+      random: this.#random,
+    });
+    if (piece === undefined || this.#blob.isWriting(piece)) return false;
+    void this.#fetch(state, piece, have, undefined);
+    return true;
+  }
+
+  /** What this host has or asked for, without what is late. */
+  #asked(now: number): Bitfield {
+    const asked = this.#blob.have!.clone();
+    for (const [piece, flights] of this.#flights) {
+      if (!isLate(flights, { now, medianMs: this.#median.value })) asked.add(piece);
+    }
+    for (let piece = 0; piece < asked.length; piece++) if (this.#blob.isWriting(piece)) asked.add(piece);
+    return asked;
+  }
+
+  async #fetch(state: SourceState, piece: number | undefined, asked: Bitfield, want: number | undefined): Promise<void> {
+    const { source } = state;
+    const abort = new AbortController();
+    const startedAt = this.#now();
+    let flight: Active | undefined;
+    const track = (index: number): Active => {
+      flight ??= this.#takeOff({ piece: index, startedAt: piece === undefined ? this.#now() : startedAt, progress: 0, received: 0, source, abort });
+      return flight;
+    };
+    if (piece !== undefined) track(piece);
+    state.busy += 1;
+    const stopped = () => abort.abort();
+    this.#stop.signal.addEventListener("abort", stopped, { once: true });
+    try {
+      await this.#init.limiter.take(piece === undefined ? this.#layout.pieceLength : this.#layout.length(piece), abort.signal);
+      const fetched = await source.fetch(this.#message({ piece, asked, want, signal: abort.signal, track }));
+      state.failures = 0;
+      if (fetched) await this.#store(fetched, source, flight?.startedAt ?? startedAt);
+      else state.restUntil = this.#now() + TICK;
+    } catch (error) {
+      this.#onFailure(state, error, abort.signal.aborted);
+    } finally {
+      this.#stop.signal.removeEventListener("abort", stopped);
+      state.busy -= 1;
+      if (flight) this.#land(flight);
+      this.#schedule();
+    }
+  }
+
+  #message({ piece, asked, want, signal, track }: { piece: number | undefined; asked: Bitfield; want: number | undefined; signal: AbortSignal; track(piece: number): Active }): PieceAsk {
+    return {
+      piece,
+      asked,
+      want,
+      signal,
+      expected: (index) => this.#blob.hashes?.get(index),
+      buffer: (index) => {
+        track(index);
+        return this.#buffers.take().subarray(0, this.#layout.length(index));
+      },
+      release: (buffer) => this.#buffers.give(buffer),
+      onBytes: (index, bytes) => {
+        const flight = track(index);
+        flight.received += bytes;
+        flight.progress = flight.received / this.#layout.length(index);
+        this.#lastProgress = this.#now();
+        this.#init.onBytes?.(flight.source.kind, bytes);
+      },
+    };
+  }
+
+  async #store(fetched: FetchedPiece, source: PieceSource, startedAt: number): Promise<void> {
+    const { piece, bytes, sha1 } = fetched;
+    try {
+      const known = this.#blob.hashes?.get(piece);
+      if (!known && source.trusted) this.#blob.addHashes(piece, sha1);
+      else if (!known || !sameHash(known, sha1)) {
+        throw new SourceError("other_list", `${source.name} follows another list of piece hashes`);
+      }
+      this.#median.add(this.#now() - startedAt);
+      await this.#blob.store(piece, bytes, source.kind);
+    } finally {
+      this.#buffers.give(bytes);
+    }
+  }
+
+  #takeOff(flight: Active): Active {
+    const list = this.#flights.get(flight.piece);
+    if (list) list.push(flight);
+    else this.#flights.set(flight.piece, [flight]);
+    return flight;
+  }
+
+  #land(flight: Active): void {
+    const list = this.#flights.get(flight.piece)?.filter((other) => other !== flight) ?? [];
+    if (list.length > 0) this.#flights.set(flight.piece, list);
+    else this.#flights.delete(flight.piece);
+  }
+
+  #onFailure(state: SourceState, cause: unknown, aborted: boolean): void {
+    if (aborted || cause instanceof BlobError) return;
+    const error = cause instanceof SourceError ? cause : new SourceError("failed", String(cause), { cause });
+    state.failures += 1;
+    if (error.code === "liar") this.#init.onLiar?.(state.source, error);
+    if (error.code !== "failed" || state.failures >= MAX_FAILURES) this.remove(state.source, error);
+    else state.restUntil = this.#now() + 200 * 2 ** state.failures;
+    this.#init.log.debug("a source failed", { source: state.source.name, code: error.code, error: error.message, failures: state.failures });
+  }
+}

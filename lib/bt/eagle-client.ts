@@ -1,0 +1,54 @@
+/**
+ * The EagleClient: what a proxy takes blobs from. It finds, fetches, verifies, keeps and offers them.
+ * @module
+ */
+import type { Handle } from "../cache/index.ts";
+import type { Digest } from "../registry/digest.ts";
+import type { BlobStore } from "./blob-store.ts";
+import { BlobError } from "./errors.ts";
+import { Fetch, type FetchContext, type FetchRequest } from "./fetch.ts";
+import type { LiveBlob } from "./live-blob.ts";
+import { MismatchMemory } from "./mismatch-memory.ts";
+import type { PeerEndpoint } from "./sources/connection.ts";
+
+/** See the module. */
+export class EagleClient {
+  readonly #store: BlobStore;
+  readonly #context: FetchContext;
+  readonly #fetches = new Map<string, Fetch>();
+  readonly #mismatches = new MismatchMemory();
+
+  constructor(store: BlobStore, context: FetchContext) {
+    this.#store = store;
+    this.#context = context;
+  }
+
+  /**
+   * A blob, committed or arriving. The caller releases the handle.
+   * @throws BlobError; digest_mismatch at once when its bytes were wrong twice within the last minute.
+   */
+  async acquire(digest: Digest, request: FetchRequest, options: { signal?: AbortSignal } = {}): Promise<Handle<LiveBlob>> {
+    if (!this.#store.has(digest)) this.#mismatches.check(digest);
+    const { metrics } = this.#context;
+    const handle = await this.#store.acquire(digest, (blob, signal) => this.#fetch(blob, request, signal), options);
+    if (handle.source === "cache") metrics.cacheHits.inc();
+    else if (handle.source === "fetched") metrics.cacheMisses.inc();
+    if (request.isPublic) await this.#store.publish(handle.blob);
+    return handle;
+  }
+
+  /** A peer that follows an arriving blob here has pieces to give as well. */
+  addPeer(digest: Digest, peer: PeerEndpoint & { peerId?: string }): void {
+    this.#fetches.get(digest.hex)?.addPeer(peer);
+  }
+
+  #fetch(blob: LiveBlob, request: FetchRequest, signal: AbortSignal): void {
+    blob.isPublic = request.isPublic;
+    const fetch = new Fetch(blob, request, this.#context);
+    this.#fetches.set(blob.id, fetch);
+    blob.done.catch((error) => {
+      if (error instanceof BlobError && error.code === "digest_mismatch") this.#mismatches.add(blob.digest);
+    });
+    void fetch.run(signal).finally(() => this.#fetches.delete(blob.id));
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * What a proxy and a seeder have alike: storage and cache, limits, the connections to registries and peers, and the
+ * words to the trackers.
+ * @module
+ */
+import { minFreeBytes, type MinFree } from "../config/index.ts";
+import { HttpClient } from "../http/client.ts";
+import type { Logger } from "../log/log.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { OriginClient } from "../registry/origin-client.ts";
+import { FsStorage } from "../storage/index.ts";
+import { Heartbeat } from "../tracker/heartbeat.ts";
+import { TrackerClient } from "../tracker/client.ts";
+import { BlobStore } from "./blob-store.ts";
+import { RateLimiter } from "./limiter.ts";
+import { createPeerId } from "./peer-id.ts";
+import { ConnectionPool } from "./sources/connection-pool.ts";
+import { Uploader } from "./uploader.ts";
+
+/** The part of the configuration that both have. */
+export interface HostConfig {
+  readonly rootDirectory: string;
+  /** Bytes. */
+  readonly limitSize: number;
+  readonly minFree: MinFree;
+  /** Bytes a second; 0: no limit. */
+  readonly downloadRateLimit: number;
+  readonly uploadRateLimit: number;
+  /** Seconds. */
+  readonly downloadTimeout: number;
+  readonly trackers: readonly (readonly URL[])[];
+  readonly advertise?: string | undefined;
+  readonly zone?: string | undefined;
+}
+
+/** This host among the others. */
+export interface Swarm extends AsyncDisposable {
+  readonly tracker: TrackerClient | undefined;
+}
+
+/** See the module. */
+export interface Host extends AsyncDisposable {
+  readonly store: BlobStore;
+  readonly uploader: Uploader;
+  readonly downLimiter: RateLimiter;
+  readonly upLimiter: RateLimiter;
+  readonly origins: OriginClient;
+  readonly http: HttpClient;
+  readonly pool: ConnectionPool;
+  /** 40 hex digits. */
+  readonly peerIdHex: string;
+  /** Begins to tell the trackers what this host holds. @param port Where its peer routes are. */
+  join(port: number): Swarm;
+  /** Takes over what an earlier process stored. */
+  start(): Promise<void>;
+}
+
+/** @throws StorageError when the root directory cannot be used. */
+export async function createHost(
+  config: HostConfig,
+  { log, metrics, abandonAfterMs }: { log: Logger; metrics: Metrics; abandonAfterMs?: number },
+): Promise<Host> {
+  const peerId = createPeerId();
+  const storage = await FsStorage.open({ rootDirectory: config.rootDirectory });
+  const http = new HttpClient({ idleTimeoutMs: Math.max(30_000, config.downloadTimeout * 1000) });
+  const pool = new ConnectionPool();
+  let heartbeat: Heartbeat | undefined;
+  const store = new BlobStore({
+    storage,
+    limitSize: config.limitSize,
+    minFree: (total) => minFreeBytes(config.minFree, total),
+    log,
+    metrics,
+    ...(abandonAfterMs === undefined ? {} : { abandonAfterMs }),
+    onOffer: (digest) => heartbeat?.add(digest),
+    onLeave: (digest) => heartbeat?.remove(digest),
+  });
+  return {
+    store,
+    uploader: new Uploader(),
+    downLimiter: new RateLimiter(config.downloadRateLimit),
+    upLimiter: new RateLimiter(config.uploadRateLimit),
+    origins: new OriginClient({ http, log }),
+    http,
+    pool,
+    peerIdHex: Buffer.from(peerId).toString("hex"),
+    join(port) {
+      if (config.trackers.length === 0) return { tracker: undefined, async [Symbol.asyncDispose]() {} };
+      const common = { trackers: config.trackers, peerId, port, http, log, ...(config.zone ? { zone: config.zone } : {}) };
+      const tracker = new TrackerClient({ ...common, metrics });
+      const beat = new Heartbeat({ ...common, ...(config.advertise ? { host: config.advertise } : {}) });
+      heartbeat = beat;
+      for (const digest of store.offered()) beat.add(digest);
+      beat.start();
+      return {
+        tracker,
+        async [Symbol.asyncDispose]() {
+          await beat.stop();
+          await tracker.close();
+        },
+      };
+    },
+    start: () => store.start(),
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      pool[Symbol.dispose]();
+      await http.close();
+    },
+  };
+}

@@ -1,0 +1,355 @@
+/**
+ * A blob on this host, from the moment somebody asks for it: its layout, piece hashes and verified pieces as they
+ * become known, and the file they are in. Download, readers and uploader meet here and know nothing of each other.
+ * @module
+ */
+import { rm } from "node:fs/promises";
+import type { Cacheable } from "../cache/cacheable.ts";
+import type { Digest } from "../registry/digest.ts";
+import { Bitfield } from "./bitfield.ts";
+import { type BlobFile, openBlobFile } from "./blob-file.ts";
+import { BlobError } from "./errors.ts";
+import { Layout } from "./layout.ts";
+import type { Metainfo } from "./metainfo.ts";
+import { PieceHashes } from "./piece-hashes.ts";
+import { PrefixDigest } from "./prefix-digest.ts";
+
+/** Where bytes came from. */
+export type SourceKind = "cache" | "peer" | "seeder" | "origin" | "wire";
+
+const KINDS: readonly SourceKind[] = ["cache", "peer", "seeder", "origin", "wire"];
+
+/** What listeners hear of. */
+export type BlobChange =
+  | { readonly type: "layout" }
+  | { readonly type: "hashes"; readonly first: number; readonly count: number }
+  | { readonly type: "piece"; readonly piece: number }
+  | { readonly type: "progress"; readonly bytes: number }
+  | { readonly type: "demand" }
+  | { readonly type: "verified" }
+  | { readonly type: "committed" }
+  | { readonly type: "failed"; readonly error: BlobError };
+
+/** A reader's place in the blob: what the download hurries for. */
+export interface Demand {
+  /** First byte not yet delivered. */
+  position: number;
+  /** Behind the last byte wanted. */
+  readonly end: number;
+  /** Monotonic ms since which the reader waits; undefined while it does not. */
+  waitingSince: number | undefined;
+}
+
+/** What a blob is made of. */
+export interface LiveBlobInit {
+  readonly digest: Digest;
+  /** Where it fills: the file is made when the size is known. */
+  readonly path: string;
+  /** Stores the verified file for good. */
+  commit(blob: LiveBlob): Promise<void>;
+  /** Called once, when nobody wants the blob any more. */
+  onAbandon?(): void;
+}
+
+/** See the module. */
+export class LiveBlob implements Cacheable {
+  readonly digest: Digest;
+  /** Resolves with the size when committed; rejects with a BlobError. */
+  readonly done: Promise<number>;
+  readonly demands = new Set<Demand>();
+  /** Whether an anonymous caller may read it: only then it is offered to others. */
+  isPublic = false;
+  #layout: Layout | undefined;
+  #hashes: PieceHashes | undefined;
+  #have: Bitfield | undefined;
+  #file: BlobFile | undefined;
+  #prefix: PrefixDigest | undefined;
+  #sources: Uint8Array | undefined;
+  #state: "arriving" | "verified" | "committed" | "failed" = "arriving";
+  #error: BlobError | undefined;
+  #settled = false;
+  #beginning: Promise<void> | undefined;
+  readonly #writing = new Set<number>();
+  readonly #listeners = new Set<(change: BlobChange) => void>();
+  readonly #init: LiveBlobInit;
+  readonly #resolve: (size: number) => void;
+  readonly #reject: (error: BlobError) => void;
+
+  constructor(init: LiveBlobInit) {
+    this.#init = init;
+    this.digest = init.digest;
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    promise.catch(() => {});
+    this.done = promise;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  /** A blob that was committed earlier. The caller has opened its file; the blob closes it. */
+  static committed(init: { digest: Digest; metainfo: Metainfo; file: BlobFile }): LiveBlob {
+    const blob = new LiveBlob({ digest: init.digest, path: "", commit: async () => {} });
+    blob.#layout = init.metainfo.layout;
+    blob.#hashes = new PieceHashes(init.metainfo.layout.count, init.metainfo.pieces);
+    blob.#have = new Bitfield(init.metainfo.layout.count);
+    blob.#have.addAll();
+    blob.#sources = new Uint8Array(init.metainfo.layout.count);
+    blob.#file = init.file;
+    blob.#state = "committed";
+    blob.isPublic = init.metainfo.isPublic === true;
+    blob.#settle();
+    return blob;
+  }
+
+  get id(): string {
+    return this.digest.hex;
+  }
+  get size(): number | undefined {
+    return this.#layout?.size;
+  }
+  /** Bytes of verified pieces. */
+  get received(): number {
+    const [layout, have] = [this.#layout, this.#have];
+    if (!layout || !have || have.count === 0) return 0;
+    const last = layout.count - 1;
+    return have.count * layout.pieceLength - (have.has(last) ? layout.pieceLength - layout.length(last) : 0);
+  }
+  get layout(): Layout | undefined {
+    return this.#layout;
+  }
+  /** Known piece hashes; undefined before the layout is known. */
+  get hashes(): PieceHashes | undefined {
+    return this.#hashes;
+  }
+  /** Verified pieces; undefined before the layout is known. Do not change it. */
+  get have(): Bitfield | undefined {
+    return this.#have;
+  }
+  /** Whether the digest of the whole agrees. */
+  get verified(): boolean {
+    return this.#state === "verified" || this.#state === "committed";
+  }
+  get committed(): boolean {
+    return this.#state === "committed";
+  }
+  get error(): BlobError | undefined {
+    return this.#error;
+  }
+
+  /** Whether the piece is on its way to the disk. */
+  isWriting(piece: number): boolean {
+    return this.#writing.has(piece);
+  }
+
+  /** The source a piece came from. */
+  sourceOf(piece: number): SourceKind {
+    return KINDS[this.#sources?.[piece] ?? 0] ?? "cache";
+  }
+
+  /** The finished metainfo; undefined while a hash is missing. */
+  metainfo(): Metainfo | undefined {
+    if (!this.#layout || !this.#hashes?.complete) return undefined;
+    return { id: this.id, layout: this.#layout, pieces: this.#hashes.bytes, isPublic: this.isPublic };
+  }
+
+  /** @returns A function that ends the subscription. */
+  subscribe(listener: (change: BlobChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Fixes size and piece length and makes the file. Told again, it must agree.
+   * @throws BlobError digest_mismatch when it does not; storage when the file cannot be made.
+   */
+  async begin(layout: Layout): Promise<void> {
+    if (this.#error) throw this.#error;
+    if (this.#layout) {
+      if (this.#layout.equals(layout)) return this.#beginning;
+      throw new BlobError("digest_mismatch", `${this.digest}: one source says ${this.#layout.size} bytes, another ${layout.size}`);
+    }
+    this.#layout = layout;
+    this.#hashes = new PieceHashes(layout.count);
+    this.#have = new Bitfield(layout.count);
+    this.#sources = new Uint8Array(layout.count);
+    this.#beginning = this.#makeFile(layout, this.#have);
+    return this.#beginning;
+  }
+
+  async #makeFile(layout: Layout, have: Bitfield): Promise<void> {
+    try {
+      this.#file = await openBlobFile(this.#init.path, "w+");
+    } catch (cause) {
+      const error = new BlobError("storage", `${this.digest}: ${this.#init.path} cannot be written`, { cause });
+      await this.fail(error);
+      throw error;
+    }
+    this.#prefix = new PrefixDigest({ digest: this.digest, layout, have, file: this.#file });
+    this.#tell({ type: "layout" });
+  }
+
+  /**
+   * Takes piece hashes that a seeder told, 20 bytes each.
+   * @throws BlobError digest_mismatch when they contradict what is known.
+   */
+  addHashes(first: number, sha1s: Uint8Array): void {
+    const hashes = this.#hashes;
+    const count = sha1s.length / 20;
+    if (!hashes || !Number.isInteger(count) || first < 0 || first + count > hashes.known.length) {
+      throw new BlobError("digest_mismatch", `${this.digest}: piece hashes ${first}..${first + count} are out of range`);
+    }
+    for (let index = 0; index < count; index++) {
+      if (!hashes.set(first + index, sha1s.subarray(index * 20, index * 20 + 20))) {
+        throw new BlobError("digest_mismatch", `${this.digest}: two lists of piece hashes differ at ${first + index}`);
+      }
+    }
+    if (count > 0) this.#tell({ type: "hashes", first, count });
+  }
+
+  /** Tells listeners that the seeder's read of the origin goes on. */
+  progress(bytes: number): void {
+    this.#tell({ type: "progress", bytes });
+  }
+
+  /**
+   * Stores a piece whose hash was checked (or computed) by the caller, who may use the buffer again afterwards.
+   * @returns Whether it was new.
+   * @throws BlobError storage when the disk refuses; the blob has failed then.
+   */
+  async store(piece: number, bytes: Uint8Array, source: SourceKind): Promise<boolean> {
+    if (this.#error) throw this.#error;
+    const [layout, have, file, prefix] = [this.#layout, this.#have, this.#file, this.#prefix];
+    if (!layout || !have || !file || !prefix) throw new BlobError("storage", `${this.digest}: a piece before the layout`);
+    if (have.has(piece) || this.#writing.has(piece)) return false;
+    if (bytes.length !== layout.length(piece)) throw new RangeError(`piece ${piece} has ${bytes.length} bytes`);
+    this.#writing.add(piece);
+    try {
+      await file.write(bytes, layout.start(piece));
+    } catch (cause) {
+      const error = new BlobError("storage", `${this.digest}: writing to ${this.#init.path} failed`, { cause });
+      await this.fail(error);
+      throw error;
+    } finally {
+      this.#writing.delete(piece);
+    }
+    if (this.#error) throw this.#error;
+    prefix.offer(piece, bytes);
+    this.#sources![piece] = KINDS.indexOf(source);
+    have.add(piece);
+    this.#tell({ type: "piece", piece });
+    this.#advance(prefix);
+    return true;
+  }
+
+  /**
+   * Fills `target` with verified bytes from `position`; the caller knows the pieces are there.
+   * @throws BlobError storage.
+   */
+  async read(target: Uint8Array, position: number): Promise<void> {
+    if (this.#error) throw this.#error;
+    if (!this.#file) throw new BlobError("storage", `${this.digest} has no file`);
+    try {
+      await this.#file.read(target, position);
+    } catch (cause) {
+      throw this.#error ?? new BlobError("storage", `${this.digest}: reading failed`, { cause });
+    }
+  }
+
+  /** Resolves once `condition` holds. @throws The blob's error, or the signal's reason. */
+  async waitFor(condition: () => boolean, signal?: AbortSignal): Promise<void> {
+    if (condition()) return;
+    signal?.throwIfAborted();
+    if (this.#error) throw this.#error;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const unsubscribe = this.subscribe((change) => {
+      if (condition()) resolve();
+      else if (change.type === "failed") reject(change.error);
+    });
+    const onAbort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      unsubscribe();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Registers a reader. @returns A function that takes it away. */
+  demand(demand: Demand): () => void {
+    this.demands.add(demand);
+    this.#tell({ type: "demand" });
+    return () => this.demands.delete(demand);
+  }
+
+  /** Tells the download that a reader began to wait. */
+  hurry(): void {
+    this.#tell({ type: "demand" });
+  }
+
+  /**
+   * Ends it: readers and download get the error, the partial file goes, `done` rejects then. Bytes that may still be
+   * right stay readable by `readDelivered` until the blob is closed.
+   */
+  async fail(error: BlobError): Promise<void> {
+    if (this.#settled || this.#error) return;
+    this.#error = error;
+    this.#state = "failed";
+    this.#tell({ type: "failed", error });
+    if (error.code === "digest_mismatch") await this.close().catch(() => {});
+    await rm(this.#init.path, { force: true }).catch(() => {});
+    this.#settle(error);
+  }
+
+  /** Like `read`, also after the blob failed: for a reader that goes on elsewhere and has to know what it passed on. */
+  async readDelivered(target: Uint8Array, position: number): Promise<void> {
+    if (!this.#file) throw new BlobError("storage", `${this.digest} has no file any more`);
+    await this.#file.read(target, position);
+  }
+
+  abandon(): void {
+    if (this.#settled) return;
+    this.#init.onAbandon?.();
+    void this.fail(new BlobError("abandoned", `${this.digest}: nobody asks for it any more`));
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  #advance(prefix: PrefixDigest): void {
+    prefix
+      .advance()
+      .then(() => (prefix.complete && this.#state === "arriving" ? this.#finish(prefix) : undefined))
+      .catch((cause) => this.fail(BlobError.from(cause, "storage")));
+  }
+
+  async #finish(prefix: PrefixDigest): Promise<void> {
+    if (!prefix.agrees()) {
+      await this.fail(new BlobError("digest_mismatch", `${this.digest}: what arrived has another digest`));
+      return;
+    }
+    this.#state = "verified";
+    this.#tell({ type: "verified" });
+    try {
+      await this.#init.commit(this);
+    } catch (cause) {
+      await this.fail(new BlobError("storage", `${this.digest}: committing it failed`, { cause }));
+      return;
+    }
+    this.#state = "committed";
+    this.#settle();
+    this.#tell({ type: "committed" });
+  }
+
+  #settle(error?: BlobError): void {
+    this.#settled = true;
+    if (error) this.#reject(error);
+    else this.#resolve(this.#layout?.size ?? 0);
+  }
+
+  #tell(change: BlobChange): void {
+    for (const listener of [...this.#listeners]) listener(change);
+  }
+}

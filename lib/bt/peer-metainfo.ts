@@ -1,0 +1,38 @@
+/**
+ * Metainfo from a peer that has the whole blob: used when no seeder answers. The digest of the whole secures it.
+ * @module
+ */
+import type { HttpClient } from "../http/client.ts";
+import type { Digest } from "../registry/digest.ts";
+import { decodeMetainfo, type Metainfo } from "./metainfo.ts";
+import type { PeerEndpoint } from "./sources/connection.ts";
+import { authority } from "./sources/http-source.ts";
+
+const MAX_BYTES = 64 * 1024 * 1024;
+
+/** @returns undefined when the peer has none, does not answer in 3 s, or answers nonsense. */
+export async function fetchPeerMetainfo(
+  http: HttpClient,
+  { peer, digest, signal }: { peer: PeerEndpoint; digest: Digest; signal: AbortSignal },
+): Promise<Metainfo | undefined> {
+  const url = new URL(`http://${authority(peer)}/p2p/v1/blobs/${digest}/metainfo`);
+  try {
+    const response = await http.request(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(3000)]) });
+    if (response.status !== 200) {
+      response.body.destroy();
+      return undefined;
+    }
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for await (const part of response.body) {
+      length += (part as Buffer).length;
+      if (length > MAX_BYTES) return undefined;
+      parts.push(part as Buffer);
+    }
+    const metainfo = decodeMetainfo(Buffer.concat(parts));
+    return metainfo.id === digest.hex ? metainfo : undefined;
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * What a host offers to others (docs/design.md, "Peer HTTP"): bytes of verified pieces of blobs that anyone may read.
+ * The proxy's peer port and the seeder's port have the same routes.
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import type { Handle } from "../cache/index.ts";
+import { rangeResponse } from "../http/file-response.ts";
+import { parseRange } from "../http/ranges.ts";
+import type { RequestEnv } from "../http/server.ts";
+import { ociError } from "../registry/errors.ts";
+import { type Digest, parseDigest } from "../registry/digest.ts";
+import { availabilityStream } from "./availability-stream.ts";
+import { Bitfield } from "./bitfield.ts";
+import type { RateLimiter } from "./limiter.ts";
+import type { LiveBlob } from "./live-blob.ts";
+import { encodeMetainfo } from "./metainfo.ts";
+import { pieceStream } from "./piece-stream.ts";
+import type { Uploader } from "./uploader.ts";
+import { HEADER, parsePeerHeader } from "./wire-format.ts";
+
+/** A bitfield of the largest piece list. */
+const MAX_BITFIELD = 512 * 1024;
+
+/** What the routes need. */
+export interface PeerRoutesInit {
+  readonly blobs: { peek(digest: Digest, options?: { signal?: AbortSignal }): Promise<Handle<LiveBlob> | undefined> };
+  readonly uploader: Uploader;
+  readonly limiter: RateLimiter;
+  /** Bytes that went to another host. */
+  onBytes?(bytes: number): void;
+  /** Another host follows what this one has, and can be asked for what it has itself. */
+  onPeer?(digest: Digest, peer: { host: string; port: number; peerId: string }): void;
+}
+
+type Env = { Bindings: RequestEnv };
+
+/** A fetch handler for `/p2p/v1/blobs/...`. */
+export function peerRoutes(init: PeerRoutesInit): Hono<Env> {
+  const app = new Hono<Env>();
+  const base = "/p2p/v1/blobs/:digest";
+  app.get(base, (c) => withBlob(init, c, (handle) => servePieces(init, c, handle)));
+  app.get(`${base}/pieces`, (c) => withBlob(init, c, (handle) => serveAvailability(init, c, handle)));
+  app.get(`${base}/metainfo`, (c) => withBlob(init, c, (handle) => serveMetainfo(handle)));
+  app.post(`${base}/next`, (c) => withBlob(init, c, (handle) => serveNext(init, c, handle)));
+  return app;
+}
+
+/** Finds a blob that may be offered. The handler releases the handle, or hands it to the body it returns. */
+async function withBlob(
+  { blobs }: PeerRoutesInit,
+  c: Context<Env>,
+  serve: (handle: Handle<LiveBlob>) => Response | Promise<Response>,
+): Promise<Response> {
+  let digest: Digest;
+  try {
+    digest = parseDigest(c.req.param("digest") ?? "");
+  } catch (error) {
+    return ociError(400, "DIGEST_INVALID", (error as Error).message);
+  }
+  const handle = await blobs.peek(digest, { signal: c.req.raw.signal });
+  if (!handle?.blob.isPublic || handle.blob.error) {
+    handle?.release();
+    return ociError(404, "BLOB_UNKNOWN", `${digest} is not offered here`);
+  }
+  try {
+    return await serve(handle);
+  } catch (error) {
+    handle.release();
+    throw error;
+  }
+}
+
+/** GET and HEAD of a range; a range that is exactly one piece carries its hash. */
+function servePieces({ limiter, onBytes }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
+  const { blob } = handle;
+  const { layout, have } = blob;
+  const range = layout && parseRange(c.req.header("range") ?? null, layout.size);
+  const [start, end] = range?.kind === "range" ? [range.start, range.end] : [0, layout?.size ?? 0];
+  if (!layout || !have || !hasAll(blob, start, end)) {
+    handle.release();
+    return ociError(404, "BLOB_UNKNOWN", `${blob.digest}: these pieces are not here`);
+  }
+  let opened = false;
+  const response = rangeResponse(c.req.raw, {
+    size: layout.size,
+    etag: blob.digest.toString(),
+    contentType: "application/octet-stream",
+    headers: pieceHeaders(blob, start, end),
+    open: (from, to) => {
+      opened = true;
+      return pieceStream(blob, { start: from, end: to, limiter, ...(onBytes ? { onBytes } : {}), onClose: () => handle.release() });
+    },
+  });
+  if (!opened) handle.release();
+  return response;
+}
+
+function pieceHeaders(blob: LiveBlob, start: number, end: number): Record<string, string> {
+  const layout = blob.layout!;
+  const piece = layout.pieceAt(start);
+  const hash = layout.start(piece) === start && layout.end(piece) === end ? blob.hashes?.get(piece) : undefined;
+  return hash ? { [HEADER.sha1]: Buffer.from(hash).toString("hex") } : {};
+}
+
+function hasAll(blob: LiveBlob, start: number, end: number): boolean {
+  const layout = blob.layout!;
+  if (blob.verified) return true;
+  for (let piece = layout.pieceAt(start); piece < layout.count && layout.start(piece) < end; piece++) {
+    if (!blob.have!.has(piece)) return false;
+  }
+  return true;
+}
+
+function serveAvailability({ onPeer }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
+  const peer = parsePeerHeader(c.req.header(HEADER.peer));
+  if (peer) onPeer?.(handle.blob.digest, { host: c.env.remoteAddress, ...peer });
+  return new Response(availabilityStream(handle.blob, () => handle.release()), {
+    headers: { "content-type": "application/x-ndjson", "cache-control": "no-store" },
+  });
+}
+
+function serveMetainfo(handle: Handle<LiveBlob>): Response {
+  const metainfo = handle.blob.committed ? handle.blob.metainfo() : undefined;
+  handle.release();
+  if (!metainfo) return ociError(404, "BLOB_UNKNOWN", "the metainfo is not complete here");
+  return new Response(encodeMetainfo({ ...metainfo, isPublic: true }) as Uint8Array<ArrayBuffer>, {
+    headers: { "content-type": "application/x-bittorrent" },
+  });
+}
+
+async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Promise<Response> {
+  const { blob } = handle;
+  const signal = c.req.raw.signal;
+  if (Number(c.req.header("content-length") ?? 0) > MAX_BITFIELD) {
+    handle.release();
+    return ociError(413, "SIZE_INVALID", "the bitfield is too large");
+  }
+  const body = new Uint8Array(await c.req.arrayBuffer());
+  await blob.waitFor(() => blob.layout !== undefined, signal);
+  let asked: Bitfield;
+  try {
+    asked = new Bitfield(blob.layout!.count, body);
+  } catch (error) {
+    handle.release();
+    return ociError(400, "SIZE_INVALID", (error as Error).message);
+  }
+  const want = /^[0-9]{1,9}$/.exec(c.req.header(HEADER.want) ?? "");
+  const upload = await init.uploader.next(blob, { asked, want: want ? Number(want[0]) : undefined, signal });
+  if (!upload) {
+    handle.release();
+    return new Response(null, { status: 204 });
+  }
+  const layout = blob.layout!;
+  const [start, end] = [layout.start(upload.piece), layout.end(upload.piece)];
+  const body206 = pieceStream(blob, {
+    start,
+    end,
+    limiter: init.limiter,
+    ...(init.onBytes ? { onBytes: init.onBytes } : {}),
+    onClose: () => {
+      upload.done();
+      handle.release();
+    },
+  });
+  return new Response(body206, {
+    status: 206,
+    headers: {
+      "content-type": "application/octet-stream",
+      "content-length": String(end - start),
+      "content-range": `bytes ${start}-${end - 1}/${layout.size}`,
+      [HEADER.piece]: String(upload.piece),
+      ...pieceHeaders(blob, start, end),
+    },
+  });
+}

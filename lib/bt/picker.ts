@@ -1,0 +1,94 @@
+/**
+ * Which piece to ask a source for. A pure function of what is known: the product, its tests and the simulator run
+ * the same code. Rarest first with ties broken at random spreads pieces; what a reader waits for comes before it;
+ * the endgame asks a second source for a piece that is late by the swarm's own measure (docs/design.md, "Picker").
+ * @module
+ */
+import type { Bitfield } from "./bitfield.ts";
+
+/** A request under way. */
+export interface Flight {
+  readonly piece: number;
+  /** Monotonic ms. */
+  readonly startedAt: number;
+  /** Share of the piece that arrived, 0 to 1. */
+  readonly progress: number;
+}
+
+/** What the choice is made from. */
+export interface PickState {
+  /** What the source has. */
+  readonly offered: Bitfield;
+  /** What this host has. */
+  readonly have: Bitfield;
+  /** Pieces whose hash is known: no other can be checked. */
+  readonly known: Bitfield;
+  /** Requests under way, by piece. */
+  readonly flights: ReadonlyMap<number, readonly Flight[]>;
+  /** How many sources offer each piece. */
+  readonly availability: ArrayLike<number>;
+  /** Pieces readers wait for, most urgent first. */
+  readonly urgent: readonly number[];
+  /** Median ms of the latest pieces; undefined before the first. */
+  readonly medianMs: number | undefined;
+  /** Monotonic ms. */
+  readonly now: number;
+  /** Uniform in [0, 1). */
+  random(): number;
+}
+
+/** A piece is late when it takes this many median piece times. */
+const LATE = 2.5;
+/** A piece further in than this is not asked for again: its rest comes sooner than a copy. */
+const FAR_IN = 0.6;
+/** At most so many requests for one piece. */
+const MAX_COPIES = 2;
+
+/** @returns The piece to ask for; undefined when the source has nothing worth asking for now. */
+export function pickPiece(state: PickState): number | undefined {
+  const { offered, have, known, flights } = state;
+  for (const piece of state.urgent) {
+    if (!offered.has(piece) || have.has(piece) || !known.has(piece)) continue;
+    const under = flights.get(piece);
+    if (!under || isLate(under, state)) return piece;
+  }
+  return rarest(state) ?? latest(state);
+}
+
+function rarest(state: PickState): number | undefined {
+  const { offered, have, known, flights, availability } = state;
+  let best: number | undefined;
+  let rarity = Number.POSITIVE_INFINITY;
+  let ties = 0;
+  for (let piece = 0; piece < offered.length; piece++) {
+    if (!offered.has(piece) || have.has(piece) || !known.has(piece) || flights.has(piece)) continue;
+    const sources = availability[piece] ?? 0;
+    if (sources > rarity) continue;
+    ties = sources < rarity ? 1 : ties + 1;
+    rarity = sources;
+    if (ties === 1 || state.random() * ties < 1) best = piece;
+  }
+  return best;
+}
+
+function latest(state: PickState): number | undefined {
+  let best: number | undefined;
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const [piece, under] of state.flights) {
+    if (!state.offered.has(piece) || state.have.has(piece) || !isLate(under, state)) continue;
+    const started = under[0]!.startedAt;
+    if (started < oldest) {
+      oldest = started;
+      best = piece;
+    }
+  }
+  return best;
+}
+
+/** Whether a piece under way deserves a second request. */
+export function isLate(under: readonly Flight[], state: Pick<PickState, "medianMs" | "now">): boolean {
+  if (under.length === 0) return true;
+  if (under.length >= MAX_COPIES || state.medianMs === undefined) return false;
+  const limit = LATE * state.medianMs;
+  return under.every((flight) => state.now - flight.startedAt > limit && flight.progress < FAR_IN);
+}

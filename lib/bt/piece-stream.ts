@@ -1,0 +1,55 @@
+/**
+ * Verified bytes of a blob as a stream for another host: within the host's upload limit.
+ * @module
+ */
+import type { RateLimiter } from "./limiter.ts";
+import type { LiveBlob } from "./live-blob.ts";
+
+const CHUNK = 1024 * 1024;
+
+export interface PieceStreamInit {
+  readonly start: number;
+  /** Behind the last byte; all pieces in between are there. */
+  readonly end: number;
+  readonly limiter: RateLimiter;
+  onBytes?(bytes: number): void;
+  /** Called once, when the stream ended, failed or was cancelled. */
+  onClose?(): void;
+}
+
+/** Pulled in chunks of up to 1 MiB. */
+export function pieceStream(blob: LiveBlob, { start, end, limiter, onBytes, onClose }: PieceStreamInit): ReadableStream<Uint8Array> {
+  const gone = new AbortController();
+  let position = start;
+  let closed = false;
+  const close = () => {
+    if (closed) return;
+    closed = true;
+    onClose?.();
+  };
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const chunk = new Uint8Array(Math.min(CHUNK, end - position));
+          await limiter.take(chunk.length, gone.signal);
+          await blob.read(chunk, position);
+          position += chunk.length;
+          onBytes?.(chunk.length);
+          controller.enqueue(chunk);
+          if (position < end) return;
+          controller.close();
+          close();
+        } catch (error) {
+          close();
+          if (!gone.signal.aborted) controller.error(error);
+        }
+      },
+      cancel() {
+        gone.abort();
+        close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,115 @@
+/**
+ * A blob for a client, come what may: when the blob fails half-way the origin goes on at the byte where it stopped.
+ * Only bytes that are known to be wrong end the stream in an error.
+ * @module
+ */
+import type { Hash } from "node:crypto";
+import { createDigestHash } from "../registry/digest.ts";
+import { blobStream } from "./blob-stream.ts";
+import { BlobError } from "./errors.ts";
+import type { LiveBlob } from "./live-blob.ts";
+import type { Origin } from "./origin-fill.ts";
+
+export interface ResilientStreamInit {
+  readonly start: number;
+  /** Behind the last byte. */
+  readonly end: number;
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  readonly origin: Origin;
+  /** Bytes the client took. */
+  onBytes?(bytes: number): void;
+  /** The origin goes on from `position`. */
+  onFailover?(position: number, error: unknown): void;
+  /** Called once, at the end of any kind. */
+  onClose?(): void;
+}
+
+/** See the module. Pulled; cancelling it stops whatever it reads from. */
+export function resilientStream(blob: LiveBlob, init: ResilientStreamInit): ReadableStream<Uint8Array> {
+  const gone = new AbortController();
+  const chunks = deliver(blob, init, gone.signal);
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { value, done } = await chunks.next();
+          if (done) {
+            controller.close();
+            init.onClose?.();
+          } else {
+            init.onBytes?.(value.length);
+            controller.enqueue(value);
+          }
+        } catch (error) {
+          init.onClose?.();
+          controller.error(error);
+        }
+      },
+      async cancel() {
+        gone.abort();
+        await chunks.return(undefined).catch(() => {});
+        init.onClose?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  let position = init.start;
+  try {
+    for await (const chunk of blobStream(blob, { start: init.start, end: init.end })) {
+      position += chunk.length;
+      yield chunk;
+    }
+    return;
+  } catch (error) {
+    if (signal.aborted || (error instanceof BlobError && error.code === "digest_mismatch")) throw error;
+    init.onFailover?.(position, error);
+  }
+  yield* fromOrigin(blob, { ...init, start: position, wasWhole: init.start === 0 && init.end === init.size }, signal);
+}
+
+/** The rest from the origin; of a whole blob the last bytes wait for the digest. */
+async function* fromOrigin(
+  blob: LiveBlob,
+  { start, end, size, origin, wasWhole }: ResilientStreamInit & { wasWhole: boolean },
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const hash = wasWhole ? await hashDelivered(blob, start) : undefined;
+  const read = await origin.read({ start, end }, signal);
+  if (read.size !== undefined && read.size !== size) {
+    read.close();
+    throw new BlobError("digest_mismatch", `${blob.digest}: ${origin.name} has ${read.size} bytes, not ${size}`);
+  }
+  let held: Uint8Array | undefined;
+  let received = 0;
+  for await (const chunk of read.body) {
+    received += chunk.length;
+    hash?.update(chunk);
+    if (held) yield held;
+    held = chunk;
+  }
+  if (received !== end - start) throw new BlobError("unavailable", `${blob.digest}: ${origin.name} ended early`);
+  if (hash && hash.digest("hex") !== blob.digest.hex) {
+    throw new BlobError("digest_mismatch", `${blob.digest}: what ${origin.name} sent has another digest`);
+  }
+  if (held) yield held;
+}
+
+/** The digest so far, or undefined when the disk does not give back what it gave out: then the client's own check must do. */
+async function hashDelivered(blob: LiveBlob, length: number): Promise<Hash | undefined> {
+  const hash = createDigestHash(blob.digest);
+  const buffer = new Uint8Array(Math.min(length, 1024 * 1024));
+  try {
+    for (let position = 0; position < length; position += buffer.length) {
+      const part = buffer.subarray(0, Math.min(buffer.length, length - position));
+      await blob.readDelivered(part, position);
+      hash.update(part);
+    }
+    return hash;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Keep-alive connections to peers, shared by all blobs of a host.
+ * @module
+ */
+import type { ResponseHead } from "./response-parser.ts";
+import { type Connection, Connector, PeerError, type PeerEndpoint, type PeerRequest } from "./connection.ts";
+
+interface Idle {
+  readonly connection: Connection;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+/** See the module. */
+export class ConnectionPool implements Disposable {
+  readonly #connector: Connector;
+  readonly #idle = new Map<string, Idle[]>();
+  readonly #idleMs: number;
+  readonly #perPeer: number;
+  #closed = false;
+
+  /**
+   * @param init.idleMs Unused connections close after this; shorter than the servers' own limit.
+   * @param init.perPeer Unused connections kept for each peer.
+   */
+  constructor({ connector = new Connector(), idleMs = 20_000, perPeer = 4 }: { connector?: Connector; idleMs?: number; perPeer?: number } = {}) {
+    this.#connector = connector;
+    this.#idleMs = idleMs;
+    this.#perPeer = perPeer;
+  }
+
+  /**
+   * Sends a request on a free connection, or a new one. A kept connection that the peer closed meanwhile is replaced once.
+   * @throws PeerError
+   */
+  async request(endpoint: PeerEndpoint, request: PeerRequest): Promise<ResponseHead> {
+    if (this.#closed) throw new PeerError("closed", "the pool is closed");
+    const kept = this.#take(endpoint);
+    if (kept) {
+      let begun = false;
+      const guarded: PeerRequest = {
+        ...request,
+        accept: (head) => {
+          begun = true;
+          return request.accept(head);
+        },
+      };
+      try {
+        return await this.#run(endpoint, kept, guarded);
+      } catch (error) {
+        if (begun || !(error instanceof PeerError) || error.code !== "closed") throw error;
+      }
+    }
+    return this.#run(endpoint, await this.#connector.open(endpoint), request);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    for (const list of this.#idle.values()) {
+      for (const { connection, timer } of list) {
+        clearTimeout(timer);
+        connection.close();
+      }
+    }
+    this.#idle.clear();
+  }
+
+  async #run(endpoint: PeerEndpoint, connection: Connection, request: PeerRequest): Promise<ResponseHead> {
+    const head = await connection.request(request);
+    this.#keep(endpoint, connection);
+    return head;
+  }
+
+  #take(endpoint: PeerEndpoint): Connection | undefined {
+    const list = this.#idle.get(keyOf(endpoint));
+    for (let idle = list?.pop(); idle; idle = list?.pop()) {
+      clearTimeout(idle.timer);
+      if (idle.connection.usable) return idle.connection;
+    }
+    return undefined;
+  }
+
+  #keep(endpoint: PeerEndpoint, connection: Connection): void {
+    const key = keyOf(endpoint);
+    const list = this.#idle.get(key) ?? [];
+    if (this.#closed || !connection.usable || list.length >= this.#perPeer) return connection.close();
+    const timer = setTimeout(() => {
+      connection.close();
+      const index = list.findIndex((idle) => idle.connection === connection);
+      if (index >= 0) list.splice(index, 1);
+      if (list.length === 0 && this.#idle.get(key) === list) this.#idle.delete(key);
+    }, this.#idleMs);
+    list.push({ connection, timer });
+    this.#idle.set(key, list);
+  }
+}
+
+function keyOf({ host, port }: PeerEndpoint): string {
+  return `${host} ${port}`;
+}

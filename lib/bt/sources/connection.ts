@@ -1,0 +1,219 @@
+/**
+ * One keep-alive connection to a peer: a raw socket whose reads go through one shared buffer into the piece they
+ * belong to. In a swarm this costs about half of what a general HTTP client does (docs/design.md, "Data path").
+ * @module
+ */
+import { connect, type Socket } from "node:net";
+import { HeadParser, type ResponseHead, ResponseParseError } from "./response-parser.ts";
+
+const READ_BUFFER = 256 * 1024;
+/** Bodies of answers that nobody wants (errors) are read up to this many bytes to keep the connection. */
+const MAX_DISCARD = 64 * 1024;
+
+export type PeerErrorCode = "connect" | "closed" | "timeout" | "protocol" | "aborted" | "refused";
+
+/** A request to a peer failed. */
+export class PeerError extends Error {
+  override readonly name = "PeerError";
+  readonly code: PeerErrorCode;
+
+  constructor(code: PeerErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** A request on a connection. */
+export interface PeerRequest {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  /** Where the body goes, decided from the head; undefined discards it. Its length must be the body's. */
+  accept(head: ResponseHead): Uint8Array | undefined;
+  /** Called for each part of the body after it is in its place. */
+  onBytes?(part: Uint8Array): void;
+  /** Milliseconds without a byte after which the request fails. */
+  readonly idleMs: number;
+  readonly signal?: AbortSignal;
+}
+
+interface Exchange {
+  readonly request: PeerRequest;
+  readonly parser: HeadParser;
+  head: ResponseHead | undefined;
+  target: Uint8Array | undefined;
+  received: number;
+  resolve(head: ResponseHead): void;
+  reject(error: Error): void;
+}
+
+/** Where a peer listens. */
+export interface PeerEndpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Opens connections that share a read buffer; one instance a host. */
+export class Connector {
+  readonly #buffer = new Uint8Array(READ_BUFFER);
+  readonly #connectTimeoutMs: number;
+
+  constructor({ connectTimeoutMs = 3000 }: { connectTimeoutMs?: number } = {}) {
+    this.#connectTimeoutMs = connectTimeoutMs;
+  }
+
+  /** @throws PeerError connect */
+  open(endpoint: PeerEndpoint): Promise<Connection> {
+    return Connection.open(endpoint, this.#buffer, this.#connectTimeoutMs);
+  }
+}
+
+/** See the module. One request at a time. */
+export class Connection {
+  readonly #socket: Socket;
+  readonly #authority: string;
+  #exchange: Exchange | undefined;
+  #closed: PeerError | undefined;
+
+  private constructor(endpoint: PeerEndpoint, buffer: Uint8Array) {
+    this.#authority = endpoint.host.includes(":") ? `[${endpoint.host}]:${endpoint.port}` : `${endpoint.host}:${endpoint.port}`;
+    this.#socket = connect({
+      host: endpoint.host,
+      port: endpoint.port,
+      noDelay: true,
+      onread: {
+        buffer,
+        callback: (length: number, bytes: Uint8Array) => {
+          this.#onBytes(bytes.subarray(0, length));
+          return true;
+        },
+      },
+    });
+  }
+
+  static async open(endpoint: PeerEndpoint, buffer: Uint8Array, timeoutMs: number): Promise<Connection> {
+    const connection = new Connection(endpoint, buffer);
+    const socket = connection.#socket;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => reject(new PeerError("connect", `${connection.#authority} did not accept in ${timeoutMs} ms`)), timeoutMs);
+    socket.once("connect", () => resolve());
+    socket.on("error", (cause) => {
+      reject(new PeerError("connect", `${connection.#authority}: ${cause.message}`, { cause }));
+      connection.#end(new PeerError("closed", `${connection.#authority}: ${cause.message}`, { cause }));
+    });
+    socket.on("close", () => connection.#end(new PeerError("closed", `${connection.#authority} closed the connection`)));
+    socket.on("end", () => connection.#end(new PeerError("closed", `${connection.#authority} ended the connection`)));
+    socket.on("timeout", () => connection.#end(new PeerError("timeout", `${connection.#authority} sent nothing for too long`)));
+    try {
+      await promise;
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+    return connection;
+  }
+
+  /** Whether it can take a request. */
+  get usable(): boolean {
+    return !this.#closed && !this.#exchange;
+  }
+
+  /** This end's address, as the peer sees it where nobody translates addresses. */
+  get localAddress(): string | undefined {
+    return this.#socket.localAddress;
+  }
+
+  /**
+   * Sends a request; resolves with the head when the whole body is in its place.
+   * @throws PeerError. After any error the connection is closed.
+   */
+  async request(request: PeerRequest): Promise<ResponseHead> {
+    if (this.#closed) throw this.#closed;
+    if (this.#exchange) throw new PeerError("protocol", "a request is under way on this connection");
+    request.signal?.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<ResponseHead>();
+    this.#exchange = { request, parser: new HeadParser(), head: undefined, target: undefined, received: 0, resolve, reject };
+    const onAbort = () => this.#end(new PeerError("aborted", "the request was given up"));
+    request.signal?.addEventListener("abort", onAbort, { once: true });
+    this.#socket.setTimeout(request.idleMs);
+    this.#send(request);
+    try {
+      return await promise;
+    } finally {
+      request.signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  close(): void {
+    this.#end(new PeerError("closed", "the connection was closed"));
+  }
+
+  #send(request: PeerRequest): void {
+    let head = `${request.method} ${request.path} HTTP/1.1\r\nHost: ${this.#authority}\r\n`;
+    for (const [name, value] of Object.entries(request.headers ?? {})) head += `${name}: ${value}\r\n`;
+    if (request.body) head += `Content-Length: ${request.body.length}\r\n`;
+    this.#socket.cork();
+    this.#socket.write(`${head}\r\n`);
+    if (request.body) this.#socket.write(request.body);
+    this.#socket.uncork();
+  }
+
+  #onBytes(bytes: Uint8Array): void {
+    try {
+      let rest = bytes;
+      while (rest.length > 0) {
+        const exchange = this.#exchange;
+        if (!exchange) throw new ResponseParseError(`${this.#authority} sent bytes nobody asked for`);
+        rest = exchange.head ? this.#onBody(exchange, exchange.head, rest) : this.#onHead(exchange, rest);
+      }
+    } catch (cause) {
+      this.#end(new PeerError("protocol", cause instanceof Error ? cause.message : String(cause), { cause }));
+    }
+  }
+
+  #onHead(exchange: Exchange, bytes: Uint8Array): Uint8Array {
+    const result = exchange.parser.push(bytes);
+    if (!result) return bytes.subarray(bytes.length);
+    const { head, consumed } = result;
+    exchange.head = head;
+    exchange.target = exchange.request.accept(head);
+    if (exchange.target && exchange.target.length !== head.length) {
+      throw new ResponseParseError(`${this.#authority} sends ${head.length} bytes where ${exchange.target.length} were asked for`);
+    }
+    if (!exchange.target && head.length > MAX_DISCARD) {
+      throw new ResponseParseError(`${this.#authority} answered ${head.status} with ${head.length} bytes`);
+    }
+    if (head.length === 0) this.#complete(exchange, head);
+    return bytes.subarray(consumed);
+  }
+
+  #onBody(exchange: Exchange, head: ResponseHead, bytes: Uint8Array): Uint8Array {
+    const length = Math.min(bytes.length, head.length - exchange.received);
+    if (exchange.target) {
+      exchange.target.set(bytes.subarray(0, length), exchange.received);
+      exchange.request.onBytes?.(exchange.target.subarray(exchange.received, exchange.received + length));
+    }
+    exchange.received += length;
+    if (exchange.received === head.length) this.#complete(exchange, head);
+    return bytes.subarray(length);
+  }
+
+  #complete(exchange: Exchange, head: ResponseHead): void {
+    this.#exchange = undefined;
+    this.#socket.setTimeout(0);
+    exchange.resolve(head);
+    if (!head.keepAlive) this.#end(new PeerError("closed", `${this.#authority} closes after each answer`));
+  }
+
+  #end(error: PeerError): void {
+    if (this.#closed) return;
+    this.#closed = error;
+    this.#socket.destroy();
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.reject(error);
+  }
+}

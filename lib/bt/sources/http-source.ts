@@ -1,0 +1,179 @@
+/**
+ * A peer or a seeder as a source of pieces, over Eagle's peer HTTP.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { HttpClient } from "../../http/client.ts";
+import { Bitfield } from "../bitfield.ts";
+import type { Layout } from "../layout.ts";
+import { HASH_LENGTH, sameHash } from "../piece-hashes.ts";
+import { type AvailabilityLine, HEADER } from "../wire-format.ts";
+import { followAvailability } from "./availability.ts";
+import { PeerError, type PeerEndpoint } from "./connection.ts";
+import type { ConnectionPool } from "./connection-pool.ts";
+import type { ResponseHead } from "./response-parser.ts";
+import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, SourceError } from "./source.ts";
+
+/** A parked "next" answers within 10 s; a piece moves a byte more often than this. */
+const IDLE_MS = 15_000;
+
+export interface HttpSourceInit {
+  readonly kind: "peer" | "seeder";
+  readonly endpoint: PeerEndpoint;
+  readonly digest: string;
+  readonly layout: Layout;
+  readonly pool: ConnectionPool;
+  readonly http: HttpClient;
+  /** The `Eagle-Peer` header of this host. */
+  readonly self: string;
+  /** Requests under way at most. */
+  readonly depth?: number;
+}
+
+/** See the module. A seeder chooses the pieces and its hashes are believed; a peer is asked for what it says it has. */
+export class HttpSource implements PieceSource {
+  readonly name: string;
+  readonly kind: "peer" | "seeder";
+  readonly depth: number;
+  #pieces: Bitfield | undefined;
+  #onChange: (change: SourceChange) => void = () => {};
+  readonly #stop = new AbortController();
+  readonly #init: HttpSourceInit;
+
+  constructor(init: HttpSourceInit) {
+    this.#init = init;
+    this.kind = init.kind;
+    this.depth = init.depth ?? 1;
+    this.name = authority(init.endpoint);
+  }
+
+  get chooses(): boolean {
+    return this.kind === "seeder";
+  }
+  get trusted(): boolean {
+    return this.kind === "seeder";
+  }
+  get pieces(): Bitfield | undefined {
+    return this.#pieces;
+  }
+
+  start(onChange: (change: SourceChange) => void): void {
+    this.#onChange = onChange;
+    if (this.chooses) return;
+    followAvailability(this.#init.http, {
+      url: new URL(`http://${this.name}/p2p/v1/blobs/${this.#init.digest}/pieces`),
+      headers: { [HEADER.peer]: this.#init.self },
+      count: this.#init.layout.count,
+      onLine: (line) => this.#onLine(line),
+      signal: this.#stop.signal,
+    }).catch((error: SourceError) => {
+      if (!this.#stop.signal.aborted) this.#onChange({ type: "gone", error });
+    });
+  }
+
+  async fetch(ask: PieceAsk): Promise<FetchedPiece | undefined> {
+    const hash = createHash("sha1");
+    let piece = ask.piece;
+    let told: Uint8Array | undefined;
+    let buffer: Uint8Array | undefined;
+    let refusal: SourceError | undefined;
+    const accept = (head: ResponseHead): Uint8Array | undefined => {
+      if (head.status === 204 && ask.piece === undefined) return undefined;
+      if (head.status !== 206) {
+        refusal = new SourceError(head.status === 404 ? "gone" : "failed", `${this.name} answered ${head.status}`);
+        return undefined;
+      }
+      piece = this.#pieceOf(head, ask);
+      told = this.#hashOf(head, piece, ask);
+      buffer = ask.buffer(piece);
+      return buffer;
+    };
+    try {
+      await this.#init.pool.request(this.#init.endpoint, {
+        ...this.#message(ask),
+        accept,
+        onBytes: (part) => {
+          hash.update(part);
+          ask.onBytes(piece!, part.length);
+        },
+        idleMs: IDLE_MS,
+        signal: ask.signal,
+      });
+      if (refusal) throw refusal;
+      if (!buffer || piece === undefined || !told) return undefined;
+      const sha1 = hash.digest();
+      if (!sameHash(sha1, told)) throw new SourceError("liar", `${this.name} sent a piece ${piece} that fails its own hash`);
+      const fetched = { piece, bytes: buffer, sha1 };
+      buffer = undefined;
+      return fetched;
+    } catch (cause) {
+      throw asSourceError(cause, this.name);
+    } finally {
+      if (buffer) ask.release(buffer);
+    }
+  }
+
+  close(): void {
+    this.#stop.abort();
+  }
+
+  #message(ask: PieceAsk): { method: "GET" | "POST"; path: string; headers: Record<string, string>; body?: Uint8Array } {
+    const path = `/p2p/v1/blobs/${this.#init.digest}`;
+    if (ask.piece !== undefined) {
+      const { layout } = this.#init;
+      return { method: "GET", path, headers: { Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}` } };
+    }
+    const headers: Record<string, string> = ask.want === undefined ? {} : { [HEADER.want]: String(ask.want) };
+    return { method: "POST", path: `${path}/next`, headers, body: ask.asked.bytes };
+  }
+
+  #pieceOf(head: ResponseHead, ask: PieceAsk): number {
+    const { layout } = this.#init;
+    const piece = ask.piece ?? Number(head.headers.get(HEADER.piece));
+    if (!Number.isInteger(piece) || piece < 0 || piece >= layout.count) {
+      throw new SourceError("failed", `${this.name} sent a piece that the blob does not have`);
+    }
+    const range = `bytes ${layout.start(piece)}-${layout.end(piece) - 1}/${layout.size}`;
+    if (head.headers.get("content-range") !== range) {
+      throw new SourceError("failed", `${this.name} sent another range than ${range}`);
+    }
+    return piece;
+  }
+
+  #hashOf(head: ResponseHead, piece: number, ask: PieceAsk): Uint8Array {
+    const text = head.headers.get(HEADER.sha1) ?? "";
+    const told = Buffer.from(text, "hex");
+    if (told.length !== HASH_LENGTH) throw new SourceError("failed", `${this.name} sent no piece hash`);
+    const expected = ask.expected(piece);
+    if (expected ? !sameHash(expected, told) : !this.trusted) {
+      throw new SourceError("other_list", `${this.name} follows another list of piece hashes`);
+    }
+    return told;
+  }
+
+  #onLine(line: AvailabilityLine): void {
+    if (line.type === "have") {
+      this.#pieces = line.bits;
+      this.#onChange({ type: "reset" });
+    } else if (!this.#pieces) {
+      return;
+    } else if (line.type === "add") {
+      this.#onChange({ type: "added", pieces: line.pieces.filter((piece) => this.#pieces!.add(piece)) });
+    } else {
+      for (const piece of line.pieces) this.#pieces.delete(piece);
+      this.#onChange({ type: "reset" });
+    }
+  }
+}
+
+export function authority({ host, port }: PeerEndpoint): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function asSourceError(cause: unknown, name: string): SourceError {
+  if (cause instanceof SourceError) return cause;
+  const inner = cause instanceof PeerError && cause.cause instanceof SourceError ? cause.cause : undefined;
+  if (inner) return inner;
+  const aborted = cause instanceof PeerError ? cause.code === "aborted" : (cause as Error)?.name === "AbortError";
+  return new SourceError(aborted ? "aborted" : "failed", `${name}: ${(cause as Error).message}`, { cause });
+}

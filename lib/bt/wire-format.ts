@@ -1,0 +1,60 @@
+/**
+ * What Eagle's peers say to each other besides bytes of blobs (docs/design.md, "Peer HTTP").
+ * @module
+ */
+import { Bitfield } from "./bitfield.ts";
+
+export const HEADER = {
+  /** SHA-1 of the piece in the body, hex. */
+  sha1: "eagle-piece-sha1",
+  /** Index of the piece the uploader chose. */
+  piece: "eagle-piece",
+  /** A piece the asker's reader waits for. */
+  want: "eagle-want",
+  /** `<peer id, 40 hex>;<port>`: who asks, so that the answerer can ask back. */
+  peer: "eagle-peer",
+} as const;
+
+/** Longest line of an availability stream: a bitfield of 4 Mi pieces in base64. */
+export const MAX_LINE = 800 * 1024;
+
+/** A line of an availability stream. */
+export type AvailabilityLine =
+  | { readonly type: "have"; readonly bits: Bitfield }
+  | { readonly type: "add"; readonly pieces: readonly number[] }
+  | { readonly type: "remove"; readonly pieces: readonly number[] };
+
+/** One JSON object a line; an empty line keeps the connection alive. */
+export function formatLine(line: AvailabilityLine): string {
+  if (line.type !== "have") return `${JSON.stringify({ [line.type]: line.pieces })}\n`;
+  return `${JSON.stringify({ pieces: line.bits.length, have: Buffer.from(line.bits.bytes).toString("base64") })}\n`;
+}
+
+/**
+ * @param count Pieces of the blob.
+ * @throws Error for a line that makes no sense for such a blob.
+ */
+export function parseLine(text: string, count: number): AvailabilityLine {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== "object" || value === null) throw new Error("a line is not an object");
+  const line = value as Record<string, unknown>;
+  if (typeof line.have === "string") {
+    if (line.pieces !== count) throw new Error(`the peer's blob has ${String(line.pieces)} pieces, not ${count}`);
+    return { type: "have", bits: new Bitfield(count, Buffer.from(line.have, "base64")) };
+  }
+  for (const type of ["add", "remove"] as const) {
+    const pieces = line[type];
+    if (Array.isArray(pieces) && pieces.length <= count && pieces.every((piece) => Number.isInteger(piece) && piece >= 0 && piece < count)) {
+      return { type, pieces };
+    }
+  }
+  throw new Error("a line is neither have, add nor remove");
+}
+
+/** Reads an `Eagle-Peer` header. */
+export function parsePeerHeader(text: string | null | undefined): { peerId: string; port: number } | undefined {
+  const match = /^([0-9a-f]{40});([0-9]{1,5})$/.exec(text ?? "");
+  if (!match) return undefined;
+  const port = Number(match[2]);
+  return port > 0 && port < 65536 ? { peerId: match[1]!, port } : undefined;
+}

@@ -1,0 +1,56 @@
+/**
+ * The seeder's configuration: `seederCfg`, `daemonCfg`, `registries`.
+ *
+ * @module
+ */
+import type { z } from "zod";
+import { key, section } from "./keys.ts";
+import { checkPorts } from "./port-clash.ts";
+import { registriesSection } from "./registries.ts";
+import { originKeys, sharingKeys, verboseKey } from "./shared-keys.ts";
+import { checkTlsPair, tlsKeys } from "./tls-pair.ts";
+import * as types from "./value-types.ts";
+
+const { port, bittorrent, trackers, ...sharing } = sharingKeys({
+  port: 61008,
+  rootDirectory: "/data/bt/seeder",
+  limitSize: "1T",
+});
+
+const seederSection = section({
+  port,
+  bittorrent,
+  ...originKeys(),
+  trackers,
+  ...sharing,
+  storageBackend: key(types.oneOf(["fs"]), { fallback: "fs", about: "Where blobs are kept: `fs`: `rootDirectory`." }),
+});
+
+const daemonSection = section({
+  host: key(types.host, { fallback: "0.0.0.0", about: "Address that the seeder's HTTP port listens at." }),
+  port: key(types.listenPort, {
+    fallback: 55008,
+    about: "The seeder's HTTP port: metainfo calls, pieces, torrents, health, metrics.",
+    example: "55008",
+  }),
+  ...tlsKeys(),
+  verbose: verboseKey(),
+}).superRefine(checkTlsPair);
+
+/** What a seeder's file may hold. */
+export const seederConfigSchema = section({
+  seederCfg: seederSection.prefault({}),
+  daemonCfg: daemonSection.prefault({}),
+  registries: registriesSection.prefault({}),
+}).superRefine(({ seederCfg, daemonCfg }, context) => {
+  checkPorts(
+    [
+      { path: ["seederCfg", "port"], port: seederCfg.bittorrent ? seederCfg.port : 0 },
+      { path: ["daemonCfg", "port"], port: daemonCfg.port },
+    ],
+    context,
+  );
+});
+
+/** A seeder's configuration after loading: sizes in bytes, lists, files read. */
+export type SeederConfig = z.output<typeof seederConfigSchema>;

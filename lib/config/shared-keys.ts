@@ -1,0 +1,94 @@
+/**
+ * Keys that several sections have in common.
+ *
+ * @module
+ */
+import { key, optionalKey } from "./keys.ts";
+import * as types from "./value-types.ts";
+
+/** Keys of whoever stores blobs and shares them: `clientCfg` and `seederCfg`. */
+export function sharingKeys({
+  port,
+  rootDirectory,
+  limitSize,
+}: {
+  port: number;
+  rootDirectory: string;
+  limitSize: string;
+}) {
+  return {
+    port: key(types.listenPort, {
+      fallback: port,
+      about: "TCP port of the standard BitTorrent wire (used with `bittorrent: true`).",
+      example: String(port),
+    }),
+    bittorrent: key(types.flag, {
+      fallback: true,
+      about: "Also speak the standard BitTorrent wire, to share with ordinary clients. The only part that is not HTTP.",
+    }),
+    trackers: key(types.trackerTiers, {
+      fallback: [],
+      about:
+        "Trackers. All of a list are told at once; in a list of lists each list is a tier, and the next one is asked " +
+        "only when no tracker of the one before answers. Port 6969 and path `/announce` may be left out.",
+    }),
+    advertise: optionalKey(types.host, {
+      about: "Host that others reach this one at. Not given: the address of the socket to the tracker.",
+      example: "10.1.2.3",
+    }),
+    zone: optionalKey(types.label, {
+      about:
+        "Label of this host's place (rack, data centre, availability zone): peers of the same zone are asked first.",
+    }),
+    rootDirectory: key(types.directory, {
+      fallback: rootDirectory,
+      about: "Directory of the blobs; made at start when missing. One process at a time.",
+      example: rootDirectory,
+    }),
+    limitSize: key(types.room, {
+      fallback: limitSize,
+      about: "Most bytes of blobs kept; the least recently used go first. Larger blobs are passed through, not kept.",
+      example: limitSize,
+    }),
+    minFree: key(types.minFree, {
+      fallback: "5%",
+      about: "Space of the disk that is left free, whatever `limitSize` says.",
+    }),
+    downloadRateLimit: key(types.size, {
+      fallback: 0,
+      about: "Bytes per second this host takes from peers, seeders and registries together; 0: no limit.",
+      example: "50M",
+    }),
+    uploadRateLimit: key(types.size, {
+      fallback: 0,
+      about: "Bytes per second this host gives to peers; 0: no limit. The local engine is never limited.",
+      example: "50M",
+    }),
+    downloadTimeout: key(types.seconds({ min: 0.1, max: 3600, example: "30" }), {
+      fallback: 30,
+      about: "Seconds without progress after which a source is given up; never a limit of the whole download.",
+    }),
+  };
+}
+
+/** Keys of whoever talks to registries: `proxyCfg` and `seederCfg`. */
+export function originKeys() {
+  return {
+    origin: optionalKey(types.origin, {
+      about:
+        "Registry that requests without another one named in them go to. Without a scheme: HTTPS, except for loopback " +
+        "and `plainHTTP`.",
+      example: "registry.example.com",
+    }),
+    origins: key(types.listOf(types.origin), {
+      fallback: [],
+      about: "Further registries that may be asked.",
+      example: "[docker.io, quay.io]",
+    }),
+  };
+}
+
+/** `verbose`, the same on every port. */
+export function verboseKey() {
+  return key(types.flag, { fallback: false, about: "Log at level debug." });
+}

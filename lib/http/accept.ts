@@ -1,0 +1,79 @@
+/**
+ * @module
+ * Decides which protocol a new connection speaks.
+ *
+ * The HTTP/1.1 server does the listening, so that its own limits (header timeout, keep-alive) hold. Its connection
+ * listeners are taken off and called for the connections that turn out to be HTTP/1.1; the others are given to the HTTP/2
+ * server. The same code serves Node 24 and Deno 2.9.
+ */
+
+import type { Server as HttpServer } from "node:http";
+import type { Http2Server } from "node:http2";
+import type { Server as HttpsServer } from "node:https";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import type { Connections } from "./connections.ts";
+
+/** First bytes of the HTTP/2 connection preface (RFC 9113, 3.4). No HTTP/1.1 method begins so. */
+const PREFACE = Buffer.from("PRI");
+
+/** Makes `h1` hand its HTTP/2 connections to `h2`: by ALPN over TLS, by the connection preface in clear. */
+export function splitProtocols(h1: HttpServer | HttpsServer, h2: Http2Server, connections: Connections): void {
+  const secure = "setSecureContext" in h1;
+  const event = secure ? "secureConnection" : "connection";
+  const listeners = h1.listeners(event) as ((this: unknown, socket: Socket) => void)[];
+  h1.removeAllListeners(event);
+  const serveHttp1 = (socket: Socket) => {
+    for (const listener of listeners) {
+      listener.call(h1, socket);
+    }
+  };
+  const serveHttp2 = (socket: Socket) => {
+    connections.takeOver(socket);
+    h2.emit("connection", socket);
+  };
+
+  h1.on(event, (socket: Socket) => {
+    connections.add(socket);
+    if (secure) {
+      ((socket as TLSSocket).alpnProtocol === "h2" ? serveHttp2 : serveHttp1)(socket);
+    } else {
+      peek(socket, { timeoutMs: connections.headersTimeoutMs, serveHttp1, serveHttp2 });
+    }
+  });
+}
+
+/** Waits for enough bytes to tell the protocols apart, and puts them back. */
+function peek(
+  socket: Socket,
+  init: { timeoutMs: number; serveHttp1: (socket: Socket) => void; serveHttp2: (socket: Socket) => void },
+): void {
+  let head: Buffer = Buffer.alloc(0);
+  const abandon = () => socket.destroy();
+  const timer = setTimeout(abandon, init.timeoutMs);
+  const release = () => {
+    clearTimeout(timer);
+    socket.removeListener("readable", onReadable);
+    socket.removeListener("end", abandon);
+    socket.removeListener("close", release);
+  };
+  const onReadable = () => {
+    const chunk: Buffer | null = socket.read();
+    if (chunk === null) {
+      return;
+    }
+    head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+    const known = head.subarray(0, PREFACE.length);
+    if (known.length < PREFACE.length && PREFACE.subarray(0, known.length).equals(known)) {
+      return;
+    }
+    release();
+    socket.removeListener("error", abandon);
+    socket.unshift(head);
+    (known.equals(PREFACE) ? init.serveHttp2 : init.serveHttp1)(socket);
+  };
+  socket.on("readable", onReadable);
+  socket.on("end", abandon);
+  socket.on("error", abandon);
+  socket.on("close", release);
+}

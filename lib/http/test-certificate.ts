@@ -1,0 +1,27 @@
+/**
+ * @module
+ * A self-signed certificate for tests: localhost, 127.0.0.1 and ::1, valid for a hundred years. Its key is public.
+ */
+
+/** PEM texts of the certificate and its private key. The certificate is its own authority. */
+export const testCertificate = {
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBrTCCAVSgAwIBAgIUPs/4/7VZmA+kL3Sx9+ZRdOSAhg0wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDAzNTUyOVoYDzIxMjYxMDMx
+MDM1NTI5WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQ3f7v+am0HIJs8FhHwcAIn57l7Xp2jtO5kGbO8lEPZK3rmPpS3xC7P
+E/w0r0DELgABY4bDeZFOAqz0GYqdtQqYo4GBMH8wHQYDVR0OBBYEFIGA56IAUOEm
+GOYbr7ZjkfTeAVYhMB8GA1UdIwQYMBaAFIGA56IAUOEmGOYbr7ZjkfTeAVYhMA8G
+A1UdEwEB/wQFMAMBAf8wLAYDVR0RBCUwI4IJbG9jYWxob3N0hwR/AAABhxAAAAAA
+AAAAAAAAAAAAAAABMAoGCCqGSM49BAMCA0cAMEQCIFLSI/NwCm4Q9bXxck0o9vrc
+ER8LuPSZvfC742+rPATAAiBSwiEtx/tpBgFCSu0YHCM5S5saj3GGwFrTU2pEB9BH
+Qg==
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgk3n2jceLGASpmma3
+hGEBdV/1rmTP6gBFsIAg18RLIT6hRANCAAQ3f7v+am0HIJs8FhHwcAIn57l7Xp2j
+tO5kGbO8lEPZK3rmPpS3xC7PE/w0r0DELgABY4bDeZFOAqz0GYqdtQqY
+-----END PRIVATE KEY-----
+`,
+};

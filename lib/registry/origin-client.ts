@@ -1,0 +1,246 @@
+/**
+ * Requests to origins: authorization, redirects, blobs.
+ * @module
+ */
+import type { Readable } from "node:stream";
+import { LRUCache } from "lru-cache";
+import { HttpClient, type HttpResponse } from "../http/client.ts";
+import type { Logger } from "../log/log.ts";
+import { Authenticator, type Authorization, type Credentials } from "./auth.ts";
+import { type BlobRead, openBlobRead } from "./blob-read.ts";
+import { replayable } from "./buffered-response.ts";
+import { parseContentRange } from "./content-range.ts";
+import type { Digest } from "./digest.ts";
+import { RegistryError } from "./errors.ts";
+import { contentLength, discard, type Followed, type HttpSender, requestFollowing } from "./redirects.ts";
+import { isRepository } from "./reference.ts";
+import { toRegistryError } from "./transport-error.ts";
+import type { Upstream } from "./upstreams.ts";
+
+export type { BlobRead } from "./blob-read.ts";
+
+/**
+ * In whose name a request is made:
+ * - anonymous: without credentials (a token server may still have to be asked)
+ * - configured: with the credentials of the configuration; anonymous if there are none
+ * - caller: with the caller's own Authorization header, verbatim, or none. No token flow: a 401 is returned as it is
+ */
+export type Caller =
+  | { readonly kind: "anonymous" }
+  | { readonly kind: "configured" }
+  | { readonly kind: "caller"; readonly authorization: string | undefined };
+
+/** A request to a registry. */
+export interface OriginRequest {
+  method: string;
+  /** Begins with a slash; with query. */
+  path: string;
+  /** Authorization, Host, Cookie and Proxy-Authorization in it are left out. */
+  headers?: Record<string, string>;
+  caller: Caller;
+  /** A stream can be sent once: then a 401 is returned as it is. */
+  body?: Readable | Uint8Array;
+  signal?: AbortSignal;
+  headersTimeoutMs?: number;
+}
+
+const ownedHeaders: ReadonlySet<string> = new Set(["authorization", "proxy-authorization", "host", "cookie"]);
+const maxSpaces = 4096;
+
+/** Talks to registries. Close it when it made its own {@link HttpClient}. */
+export class OriginClient {
+  readonly #http: HttpSender;
+  readonly #ownHttp: HttpClient | undefined;
+  readonly #redirectLimit: number;
+  readonly #authenticator: Authenticator;
+  /** The last challenge met, by registry, repository and kind of access: spares most requests their 401. */
+  readonly #challenges = new LRUCache<string, string>({ max: maxSpaces });
+
+  /**
+   * @param init.http stays the caller's to close; without it the client makes its own
+   * @param init.redirectLimit redirects followed at most
+   * @param init.now monotonic clock, ms, for the lifetime of tokens
+   */
+  constructor({
+    http,
+    log,
+    redirectLimit = 5,
+    now,
+  }: { http?: HttpSender; log?: Logger; redirectLimit?: number; now?: () => number } = {}) {
+    this.#ownHttp = http === undefined ? new HttpClient() : undefined;
+    this.#http = http ?? (this.#ownHttp as HttpClient);
+    this.#redirectLimit = redirectLimit;
+    this.#authenticator = new Authenticator({
+      http: this.#http,
+      ...(log === undefined ? {} : { log }),
+      ...(now === undefined ? {} : { now }),
+    });
+  }
+
+  /**
+   * Sends a request. A 401 of the registry is answered by the token flow (or Basic) and the request sent once more
+   * (twice if the first answer was a token from the cache). Redirects of GET and HEAD are followed, without
+   * Authorization to another scheme, host or port. Any final status resolves; the caller reads or destroys the body.
+   * @throws RegistryError unavailable, timeout, protocol, rate_limited, invalid (path), aborted
+   */
+  async request(upstream: Upstream, init: OriginRequest): Promise<HttpResponse> {
+    return (await this.#request(upstream, init)).response;
+  }
+
+  /**
+   * Asks whether `caller` may have a blob and how long it is.
+   * @returns status of the origin (200, 401, 403, 404, ...); size in bytes when told; `challenge`: WWW-Authenticate of
+   * the origin, verbatim
+   * @throws RegistryError as {@link request}
+   */
+  async headBlob(
+    upstream: Upstream,
+    repository: string,
+    digest: Digest,
+    { caller, signal }: { caller: Caller; signal?: AbortSignal },
+  ): Promise<{ status: number; size?: number; challenge?: string }> {
+    const path = blobPath(repository, digest);
+    const options = { path, caller, ...(signal === undefined ? {} : { signal }) };
+    const headers = { "accept-encoding": "identity" };
+    let { response, foreign } = await this.#request(upstream, { ...options, headers, method: "HEAD" });
+    discard(response, "HEAD");
+    let size = contentLength(response.headers);
+    // Some registries know no HEAD, and some stores refuse it on addresses signed for GET.
+    if (response.status === 405 || response.status === 501 || (foreign && response.status === 403)) {
+      const range = "bytes=0-0";
+      ({ response } = await this.#request(upstream, { ...options, headers: { ...headers, range }, method: "GET" }));
+      discard(response);
+      const told = parseContentRange(response.headers.get("content-range"))?.size;
+      size = response.status === 200 ? contentLength(response.headers) : told;
+      if (response.status === 206 || (response.status === 416 && told === 0)) return { status: 200, ...sized(told) };
+    }
+    const challenge = response.headers.get("www-authenticate");
+    return {
+      status: response.status,
+      ...(response.status === 200 ? sized(size) : {}),
+      ...(challenge === null ? {} : { challenge }),
+    };
+  }
+
+  /**
+   * Opens a blob at the origin. Resolves when the origin has begun to answer; the body then goes on over cut
+   * connections and stalls by asking for the rest, see {@link BlobRead}. The bytes are not checked against the digest.
+   * @param init.start first byte; @param init.end exclusive
+   * @param init.progressTimeoutMs an origin that sends nothing for so long is asked anew once, then given up (ms)
+   * @throws RegistryError for any answer but 200 and 206: not_found, unauthorized (with challenge), denied, ...
+   */
+  async readBlob(
+    upstream: Upstream,
+    repository: string,
+    digest: Digest,
+    init: { caller: Caller; start?: number; end?: number; signal?: AbortSignal; progressTimeoutMs?: number },
+  ): Promise<BlobRead> {
+    const { caller, ...rest } = init;
+    const path = blobPath(repository, digest);
+    return openBlobRead({
+      ...rest,
+      what: `blob ${digest} of ${upstream.name}/${repository}`,
+      send: (request) => this.request(upstream, { ...request, method: "GET", path, caller }),
+    });
+  }
+
+  /** Closes the connections of its own client; one that was given stays open. */
+  async close(): Promise<void> {
+    await this.#ownHttp?.close();
+  }
+
+  async #request(upstream: Upstream, init: OriginRequest): Promise<Followed> {
+    const url = requestUrl(upstream, init.path);
+    const what = `${init.method} ${upstream.name}${url.pathname}`;
+    try {
+      return await this.#authorized(upstream, url, init);
+    } catch (error) {
+      throw toRegistryError(error, what, init.signal);
+    }
+  }
+
+  async #authorized(upstream: Upstream, url: URL, init: OriginRequest): Promise<Followed> {
+    const { caller, signal, body } = init;
+    if (caller.kind === "caller") {
+      return this.#send(upstream, url, init, caller.authorization);
+    }
+    const credentials: Credentials | undefined = caller.kind === "configured" ? upstream.credentials : undefined;
+    const space = spaceOf(upstream, init);
+    const met = this.#challenges.get(space);
+    let authorization: Authorization | undefined =
+      met === undefined ? undefined : this.#authenticator.known(upstream, met, credentials);
+    let answer = await this.#send(upstream, url, init, authorization?.header);
+    const sendable = body === undefined || body instanceof Uint8Array;
+    // Bounded: a token made for this request is the last one tried.
+    while (answer.response.status === 401 && !answer.foreign && sendable) {
+      authorization?.forget();
+      const challenge = answer.response.headers.get("www-authenticate");
+      if (challenge === null) break;
+      answer = { ...answer, response: await replayable(answer.response) };
+      const next = await this.#authenticator.answer(upstream, challenge, {
+        ...(credentials === undefined ? {} : { credentials }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      if (next === undefined || next.header === authorization?.header) break;
+      this.#challenges.set(space, challenge);
+      authorization = next;
+      answer = await this.#send(upstream, url, init, next.header);
+      if (next.fresh) {
+        if (answer.response.status === 401) next.forget();
+        break;
+      }
+    }
+    return answer;
+  }
+
+  async #send(upstream: Upstream, url: URL, init: OriginRequest, authorization?: string): Promise<Followed> {
+    const { method, body, signal, headersTimeoutMs } = init;
+    const headers: Record<string, string> = { "user-agent": "eagle" };
+    for (const [name, value] of Object.entries(init.headers ?? {})) {
+      if (!ownedHeaders.has(name.toLowerCase())) headers[name.toLowerCase()] = value;
+    }
+    if (authorization !== undefined) headers.authorization = authorization;
+    const followed = await requestFollowing(this.#http, url, {
+      method,
+      headers,
+      redirectLimit: this.#redirectLimit,
+      ...(body === undefined ? {} : { body }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(headersTimeoutMs === undefined ? {} : { headersTimeoutMs }),
+      ...(upstream.ca === undefined ? {} : { ca: upstream.ca, caHost: upstream.base.hostname }),
+    });
+    // Whoever relayed it would send people's passwords to a host the registry merely redirected to.
+    if (followed.foreign) followed.response.headers.delete("www-authenticate");
+    return followed;
+  }
+}
+
+function sized(size: number | undefined): { size?: number } {
+  return size === undefined ? {} : { size };
+}
+
+function blobPath(repository: string, digest: Digest): string {
+  if (!isRepository(repository)) {
+    throw new RegistryError("invalid", `not a repository name: ${JSON.stringify(repository.slice(0, 300))}`);
+  }
+  return `/v2/${repository}/blobs/${digest}`;
+}
+
+function requestUrl(upstream: Upstream, path: string): URL {
+  const url = path.startsWith("/") ? URL.parse(upstream.base.origin + path) : null;
+  // A URL resolves dot segments: what was allowed by its path must be what is asked for.
+  const dots = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\]|$)/i.test(path.split(/[?#]/, 1)[0] ?? "");
+  if (url === null || dots || url.origin !== upstream.base.origin) {
+    throw new RegistryError("invalid", `${upstream.name}: not a path: ${JSON.stringify(path.slice(0, 300))}`);
+  }
+  url.hash = "";
+  return url;
+}
+
+/** Requests of one space get the same challenge: those of a repository, reading apart from writing. */
+function spaceOf(upstream: Upstream, { path, method, caller }: OriginRequest): string {
+  const pathname = path.split("?", 1)[0] ?? "";
+  const repository = /^\/v2\/(.+)\/(?:blobs|manifests|tags|referrers)\//.exec(pathname.slice(0, 512))?.[1] ?? "";
+  const access = method === "GET" || method === "HEAD" ? "read" : "write";
+  return `${caller.kind} ${access} ${upstream.base.origin} ${repository}`;
+}

@@ -1,0 +1,63 @@
+/**
+ * @module
+ * The circuit breaker of one seeder, as pure functions over immutable states.
+ *
+ * Every state has a generation; a call remembers the one it began in. What a call reports counts only if the seeder is still in that
+ * generation, so a thousand calls that fail together are one outage, and a late answer from before an outage does not end it.
+ */
+
+/** Where a seeder stands. Times in ms of the caller's monotonic clock. */
+export type EndpointState =
+  /** Takes calls. Also the first state: a seeder is believed in until it fails. */
+  | { readonly t: "up"; readonly generation: number }
+  /** Failed `outages` times running; takes no call before `retryAt`, then one, as a probe. */
+  | { readonly t: "down"; readonly generation: number; readonly outages: number; readonly retryAt: number }
+  /** One call is finding out; no other is let through (half open). */
+  | { readonly t: "probing"; readonly generation: number; readonly outages: number };
+
+/** How long a seeder is left alone: `baseMs`, doubled with every failed probe up to `maxMs`, less up to `jitter` of it at random. */
+export interface Backoff {
+  baseMs: number;
+  maxMs: number;
+  /** 0..1: spreads hosts that lost the same seeder together. */
+  jitter: number;
+}
+
+/** The first state. */
+export const initialState: EndpointState = { t: "up", generation: 0 };
+
+/** What a seeder may be asked for now. */
+export function admits(state: EndpointState, now: number): "call" | "probe" | undefined {
+  if (state.t === "up") return "call";
+  return state.t === "down" && now >= state.retryAt ? "probe" : undefined;
+}
+
+/** A down seeder whose time has come gets its probe. Other states stay. */
+export function beginProbe(state: EndpointState): EndpointState {
+  if (state.t !== "down") return state;
+  return { t: "probing", generation: state.generation + 1, outages: state.outages };
+}
+
+/** A call begun in `generation` was answered: a probe's answer ends the outage. */
+export function answered(state: EndpointState, generation: number): EndpointState {
+  if (state.generation !== generation || state.t !== "probing") return state;
+  return { t: "up", generation: generation + 1 };
+}
+
+/** A call begun in `generation` got no answer. `random` in [0, 1). */
+export function failed(
+  state: EndpointState,
+  generation: number,
+  { now, random, backoff }: { now: number; random: number; backoff: Backoff },
+): EndpointState {
+  if (state.generation !== generation || state.t === "down") return state;
+  const outages = state.t === "probing" ? state.outages + 1 : 1;
+  const wait = Math.min(backoff.maxMs, backoff.baseMs * 2 ** (outages - 1)) * (1 - backoff.jitter * random);
+  return { t: "down", generation: generation + 1, outages, retryAt: now + wait };
+}
+
+/** A call begun in `generation` was given up by its caller and says nothing of the seeder: a probe may be made anew at once. */
+export function abandoned(state: EndpointState, generation: number, now: number): EndpointState {
+  if (state.generation !== generation || state.t !== "probing") return state;
+  return { t: "down", generation: generation + 1, outages: state.outages, retryAt: now };
+}

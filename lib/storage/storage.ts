@@ -1,0 +1,201 @@
+/**
+ * @module
+ * What every storage backend does: keeps whole blobs and their metainfo under the hex of the blob's digest.
+ *
+ * All methods are safe under any interleaving of callers in one process. A reader sees a whole blob or none:
+ * `upload` publishes atomically, and a download that has begun survives a `delete`.
+ */
+
+/** How large a blob is and when it was touched. */
+export interface BlobStat {
+  /** Bytes. */
+  readonly size: number;
+  /** Milliseconds since the epoch at which the blob was last written. */
+  readonly modifiedMs: number;
+  /** Milliseconds since the epoch of the last read, as far as the backend knows it (file systems round this). */
+  readonly lastUsedMs?: number;
+}
+
+/** One line of a listing. */
+export interface BlobEntry extends BlobStat {
+  /** Hex of the digest. */
+  readonly id: string;
+}
+
+/** Bytes `[start, end)` of a blob. */
+export interface ByteRange {
+  /** First byte. @default 0 */
+  readonly start?: number;
+  /** One past the last byte. @default the size of the blob */
+  readonly end?: number;
+}
+
+/** Options of methods that wait. */
+export interface AbortOptions {
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The bytes of a blob on their way in: a stream (Web, Node or generator), or a finished file that the storage takes
+ * over: after success nothing is left at `path`, after a failure the file is untouched.
+ */
+export type BlobSource = AsyncIterable<Uint8Array> | { readonly path: string };
+
+/**
+ * A storage backend. `id` is the lower-case hex of a SHA-256 or SHA-512 digest everywhere; any other name is refused
+ * with `StorageError` "invalid_name" before anything is touched.
+ */
+export interface Storage extends AsyncDisposable {
+  /**
+   * Stores the metainfo of a blob atomically; an earlier one is replaced. The blob itself need not be there yet.
+   *
+   * @param metainfo bencoded BEP 3 dictionary
+   */
+  createWithMetaInfo(id: string, metainfo: Uint8Array): Promise<void>;
+
+  /**
+   * Reads what `createWithMetaInfo` stored.
+   *
+   * @throws BlobNotFoundError no metainfo of this blob is stored
+   */
+  readMetaInfo(id: string): Promise<Uint8Array>;
+
+  /** @throws BlobNotFoundError the blob is not stored (its metainfo or a partial file may be) */
+  stat(id: string): Promise<BlobStat>;
+
+  /**
+   * Stores a blob. It appears whole and durable, or not at all: a source that fails or a signal that aborts leaves
+   * nothing behind. Of concurrent uploads of one id the last to finish stays. The content is not hashed here.
+   *
+   * @throws StorageError "no_space" or "io"; the source's own error, or the signal's reason, unchanged
+   */
+  upload(id: string, source: BlobSource, options?: AbortOptions): Promise<void>;
+
+  /**
+   * Opens a blob for reading, in chunks of at most 1 MiB that are read when asked for. The caller reads the stream to
+   * its end or cancels it; either closes the file. A blob deleted meanwhile is still read to its end.
+   *
+   * @throws BlobNotFoundError the blob is not stored
+   * @throws StorageError "invalid_range" unless 0 <= start <= end <= size
+   */
+  download(id: string, range?: ByteRange): Promise<ReadableStream<Uint8Array>>;
+
+  /**
+   * Removes a blob and its metainfo. A partial file stays: it belongs to whoever fetches.
+   *
+   * @throws BlobNotFoundError there was neither
+   */
+  delete(id: string): Promise<void>;
+
+  /**
+   * Lists stored blobs whose id begins with `prefix`, in no particular order. Blobs that come or go while the listing
+   * runs may or may not be in it; all others are in it exactly once.
+   *
+   * @param prefix up to 128 lower-case hex digits; empty for all
+   */
+  list(prefix?: string): AsyncIterable<BlobEntry>;
+
+  /** Lists partial files left by earlier fetches, for whoever resumes or discards them. */
+  listPartial(): AsyncIterable<BlobEntry>;
+
+  /** Removes a partial file; none is fine. */
+  deletePartial(id: string): Promise<void>;
+
+  /** Where the blob is, or would be, on this host's disk. */
+  getFilePath(id: string): string;
+
+  /** Where the metainfo is, or would be, on this host's disk. */
+  getTorrentFilePath(id: string): string;
+
+  /** Where a fetch writes the blob while it arrives; `upload(id, {path})` publishes it from there by a rename. */
+  getPartialPath(id: string): string;
+
+  getDataDir(): string;
+  getTorrentDir(): string;
+
+  /** Bytes of the disk under the root: free for this user, and in all. */
+  freeSpace(): Promise<DiskSpace>;
+
+  /** Gives up the root, so that another process may open it. Downloads under way are not cut. */
+  close(): Promise<void>;
+}
+
+/** Bytes of a disk. */
+export interface DiskSpace {
+  readonly free: number;
+  readonly total: number;
+}
+
+/** What a backend needs to open. */
+export interface StorageOptions {
+  /** Directory that holds everything; made when missing. One process at a time. */
+  readonly rootDirectory: string;
+}
+
+/** The blob (or its metainfo) is not stored. */
+export class BlobNotFoundError extends Error {
+  override readonly name = "BlobNotFoundError";
+  readonly id: string;
+
+  constructor(id: string, options?: ErrorOptions) {
+    super(`blob ${id} is not stored`, options);
+    this.id = id;
+  }
+}
+
+/** Why a storage could not do what it was asked. */
+export type StorageErrorCode =
+  /** The disk or the quota is full. */
+  | "no_space"
+  /** Anything else the disk said; see `cause`. */
+  | "io"
+  /** Not the hex of a digest. */
+  | "invalid_name"
+  /** The range asked for is not inside the blob. */
+  | "invalid_range"
+  /** Another process works on this root. */
+  | "locked";
+
+/** A storage failed; `code` says how, `cause` keeps the system's error. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+  readonly code: StorageErrorCode;
+
+  constructor(code: StorageErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+const idPattern = /^(?:[0-9a-f]{64}|[0-9a-f]{128})$/;
+const prefixPattern = /^[0-9a-f]{0,128}$/;
+
+/** Whether a text is the hex of a SHA-256 or SHA-512 digest, and so may name a file. */
+export function isBlobId(text: string): boolean {
+  return typeof text === "string" && idPattern.test(text);
+}
+
+/**
+ * Lets a blob id through unchanged.
+ *
+ * @throws StorageError "invalid_name"
+ */
+export function checkBlobId(id: string): string {
+  if (isBlobId(id)) return id;
+  throw new StorageError("invalid_name", `not the hex of a SHA-256 or SHA-512 digest: ${quote(id)}`);
+}
+
+/**
+ * Lets a listing prefix through unchanged.
+ *
+ * @throws StorageError "invalid_name"
+ */
+export function checkPrefix(prefix: string): string {
+  if (typeof prefix === "string" && prefixPattern.test(prefix)) return prefix;
+  throw new StorageError("invalid_name", `not the beginning of a digest's hex: ${quote(prefix)}`);
+}
+
+/** Hostile names end up in logs: escaped and short. */
+function quote(text: unknown): string {
+  return JSON.stringify(String(text).slice(0, 80));
+}

@@ -1,0 +1,84 @@
+/**
+ * @module Which peers an asker gets, and in which order. Pure: no clock, no state, randomness given.
+ *
+ * Same zone first, then complete, then random: four classes, taken one after the other until enough were found. Within
+ * a class every peer is as likely as any other, so load spreads. The work grows with the number wanted, not with the
+ * swarm.
+ */
+
+/** Peers under the zone they are in; "" when a peer named none. */
+export type ZonedPeers<T> = ReadonlyMap<string, readonly T[]>;
+
+/** What an answer is chosen from. */
+export interface Candidates<T> {
+  /** Peers that hold the whole blob; several maps, because trackers learn of them in several ways. */
+  readonly complete: readonly ZonedPeers<T>[];
+  readonly incomplete: readonly ZonedPeers<T>[];
+}
+
+/** For whom, how many, and who may be in it. */
+export interface Choice<T> {
+  /** Zone of the asker; "" has no peers "of the same zone". */
+  readonly zone: string;
+  readonly numwant: number;
+  /** Refuses the asker itself, and whatever it could not reach. Each peer is shown at most once. */
+  readonly accept: (peer: T) => boolean;
+  /** 0..1 */
+  readonly random: () => number;
+}
+
+/** Chooses and orders at most `numwant` peers. */
+export function choosePeers<T>(candidates: Candidates<T>, { zone, numwant, accept, random }: Choice<T>): T[] {
+  const chosen: T[] = [];
+  const take = (pools: readonly (readonly T[])[]) => sample(pools, numwant, accept, random, chosen);
+  if (zone !== "") {
+    take(near(candidates.complete, zone));
+    take(near(candidates.incomplete, zone));
+  }
+  take(far(candidates.complete, zone));
+  take(far(candidates.incomplete, zone));
+  return chosen;
+}
+
+function near<T>(maps: readonly ZonedPeers<T>[], zone: string): (readonly T[])[] {
+  return maps.map((map) => map.get(zone) ?? []);
+}
+
+function far<T>(maps: readonly ZonedPeers<T>[], zone: string): (readonly T[])[] {
+  const pools: (readonly T[])[] = [];
+  for (const map of maps) {
+    for (const [name, pool] of map) if (zone === "" || name !== zone) pools.push(pool);
+  }
+  return pools;
+}
+
+/**
+ * Adds accepted peers of `pools`, in random order and each once, until `chosen` has `upTo`. A Fisher-Yates shuffle that
+ * stops early; the places it would have swapped are kept aside, so that the pools stay as they are.
+ */
+function sample<T>(
+  pools: readonly (readonly T[])[],
+  upTo: number,
+  accept: (peer: T) => boolean,
+  random: () => number,
+  chosen: T[],
+): void {
+  let total = 0;
+  for (const pool of pools) total += pool.length;
+  const swapped = new Map<number, number>();
+  for (let i = 0; i < total && chosen.length < upTo; i += 1) {
+    const j = i + Math.min(Math.floor(random() * (total - i)), total - i - 1);
+    const peer = at(pools, swapped.get(j) ?? j);
+    swapped.set(j, swapped.get(i) ?? i);
+    if (accept(peer)) chosen.push(peer);
+  }
+}
+
+function at<T>(pools: readonly (readonly T[])[], index: number): T {
+  let rest = index;
+  for (const pool of pools) {
+    if (rest < pool.length) return pool[rest]!;
+    rest -= pool.length;
+  }
+  throw new RangeError(`no peer ${index}`);
+}

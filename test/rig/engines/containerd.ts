@@ -1,0 +1,77 @@
+/**
+ * @module containerd (Debian's, 1.6) with `hosts.toml`, driven by `ctr`.
+ */
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { blobsOf, type PushedImage } from "../image.ts";
+import type { Processes } from "../processes.ts";
+import type { Rig } from "../rig.ts";
+import { type Engine, fileDigest, hexOf } from "./engine.ts";
+
+/** Which mirror serves which registry. */
+export interface ContainerdMirror {
+  /** As in references, such as `docker.io`; containerd tells it to the mirror as `ns=`. */
+  registry: string;
+  mirror: URL;
+}
+
+/** Starts a daemon of its own. Needs root; the rig ends it. */
+export async function startContainerd(
+  rig: Rig,
+  { mirrors, name = "containerd" }: { mirrors: readonly ContainerdMirror[]; name?: string },
+): Promise<Engine> {
+  const root = rig.path(name);
+  const socket = rig.path(`${name}.sock`);
+  const hosts = rig.path(`${name}-hosts`);
+  for (const { registry, mirror } of mirrors) {
+    await mkdir(`${hosts}/${registry}`, { recursive: true });
+    const file = `server = "http://127.0.0.1:1"\n\n[host."${mirror.origin}"]\n  capabilities = ["pull", "resolve"]\n`;
+    await writeFile(`${hosts}/${registry}/hosts.toml`, file);
+  }
+  const config = rig.path(`${name}.toml`);
+  const lines = [
+    "version = 2",
+    `root = "${root}"`,
+    `state = "${root}-state"`,
+    'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.btrfs"]',
+    `[grpc]\n  address = "${socket}"`,
+    `[plugins."io.containerd.internal.v1.opt"]\n  path = "${root}-opt"`,
+  ];
+  await writeFile(config, `${lines.join("\n")}\n`);
+  const daemon = rig.processes.start("containerd", ["--config", config, "--log-level", "warn"], { name });
+  const ctr = (args: string[], timeoutMs?: number) =>
+    rig.processes.run("ctr", ["--address", socket, "--namespace", "rig", ...args], { timeoutMs });
+  await daemon.ready(async () => (await ctr(["version"])).includes("Server"), { what: "answering" });
+  const engine = new Containerd(name, root, ctr, async (reference) => {
+    await ctr(["images", "pull", "--hosts-dir", hosts, "--platform", "linux/amd64", reference], 180_000);
+  });
+  return rig.use(Object.assign(engine, { close: async () => void (await daemon.stop()) }));
+}
+
+class Containerd {
+  readonly name: string;
+  readonly pull: (reference: string) => Promise<void>;
+  readonly #root: string;
+  readonly #ctr: (args: string[]) => ReturnType<Processes["run"]>;
+
+  constructor(
+    name: string,
+    root: string,
+    ctr: (args: string[]) => Promise<string>,
+    pull: (reference: string) => Promise<void>,
+  ) {
+    this.name = name;
+    this.#root = root;
+    this.#ctr = ctr;
+    this.pull = pull;
+  }
+
+  async verify(reference: string, image: PushedImage): Promise<void> {
+    const listed = await this.#ctr(["images", "list", `name==${reference}`]);
+    assert.ok(listed.includes(image.manifest.digest), `${listed}\nlacks ${image.manifest.digest}`);
+    for (const { digest } of [image.manifest, ...blobsOf(image)]) {
+      const file = `${this.#root}/io.containerd.content.v1.content/blobs/sha256/${hexOf(digest)}`;
+      assert.equal(await fileDigest(file), digest);
+    }
+  }
+}

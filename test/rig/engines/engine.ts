@@ -1,0 +1,36 @@
+/**
+ * @module What every container engine of the rig can do.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import type { PushedImage } from "../image.ts";
+
+/** A private instance of an engine, with a store of its own. */
+export interface Engine {
+  readonly name: string;
+  /**
+   * Pulls an image.
+   * @param reference - as a person would type it, such as `docker.io/library/app:1`.
+   * @throws Error with what the engine said, when the pull fails.
+   */
+  pull(reference: string): Promise<void>;
+  /**
+   * Checks that what the engine stored is what was pushed, byte by byte as far as its store allows.
+   * @throws AssertionError
+   */
+  verify(reference: string, image: PushedImage): Promise<void>;
+  /** Ends the engine and its mounts. Its files go with the rig. */
+  close(): Promise<void>;
+}
+
+/** SHA-256 of a file, as `sha256:<hex>`. */
+export async function fileDigest(file: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) hash.update(chunk);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/** The hex part of a digest. */
+export function hexOf(digest: string): string {
+  return digest.slice(digest.indexOf(":") + 1);
+}

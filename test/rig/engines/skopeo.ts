@@ -1,0 +1,34 @@
+/**
+ * @module skopeo (Debian's, 1.9), which copies an image into an OCI layout where every blob can be hashed.
+ */
+import assert from "node:assert/strict";
+import { readdir, rm } from "node:fs/promises";
+import { blobsOf, type PushedImage } from "../image.ts";
+import type { Rig } from "../rig.ts";
+import { type RegistryMirror, writeContainersConf } from "./containers-conf.ts";
+import { type Engine, fileDigest, hexOf } from "./engine.ts";
+
+/** Makes a skopeo that pulls through mirrors. There is no daemon. */
+export async function createSkopeo(
+  rig: Rig,
+  { mirrors, name = "skopeo" }: { mirrors: readonly RegistryMirror[]; name?: string },
+): Promise<Engine> {
+  const { registriesFile, policyFile } = await writeContainersConf(rig, { mirrors, name });
+  const layout = (reference: string) => rig.path(`${name}-${reference.replace(/[^a-z0-9]/gi, "-")}`);
+  return rig.use({
+    name,
+    pull: async (reference) => {
+      const flags = ["--registries-conf", registriesFile, "--policy", policyFile, "--tmpdir", rig.dir];
+      const copy = ["copy", "--quiet", "--preserve-digests", `docker://${reference}`, `oci:${layout(reference)}:copy`];
+      await rig.processes.run("skopeo", [...flags, ...copy], { name, timeoutMs: 180_000 });
+    },
+    verify: async (reference: string, image: PushedImage) => {
+      const directory = `${layout(reference)}/blobs/sha256`;
+      const pushed = [image.manifest, ...blobsOf(image)].map(({ digest }) => digest);
+      assert.deepEqual((await readdir(directory)).sort(), pushed.map(hexOf).sort());
+      for (const digest of pushed) assert.equal(await fileDigest(`${directory}/${hexOf(digest)}`), digest);
+      await rm(layout(reference), { recursive: true });
+    },
+    close: async () => {},
+  });
+}
