@@ -3,9 +3,10 @@
  * whole blob does not before the digest of the whole agrees, so that no body ends well with a wrong byte in it.
  * @module
  */
-import type { LiveBlob } from "./live-blob.ts";
-
-const CHUNK = 1024 * 1024;
+import { lend } from "../http/lent-chunk.ts";
+import type { BufferPool } from "./buffer-pool.ts";
+import type { Demand, LiveBlob } from "./live-blob.ts";
+import { CHUNK } from "./piece-stream.ts";
 
 /** Blobs up to this many bytes are held until their digest agrees. */
 export const HELD_WHOLE = 4 * 1024 * 1024;
@@ -15,6 +16,8 @@ export interface BlobStreamOptions {
   readonly start?: number;
   /** Behind the last byte. @default the size */
   readonly end?: number;
+  /** Buffers of at least a chunk. */
+  readonly buffers: BufferPool;
   /** Called when the stream ended, failed or was cancelled. */
   onClose?(): void;
 }
@@ -23,7 +26,7 @@ export interface BlobStreamOptions {
  * The blob's layout must be known. Pulled in chunks of up to 1 MiB; an error of the blob errors the stream.
  * The stream never closes the blob.
  */
-export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, onClose }: BlobStreamOptions = {}): ReadableStream<Uint8Array> {
+export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, buffers, onClose }: BlobStreamOptions): ReadableStream<Uint8Array> {
   const demand = { position: start, end, waitingSince: undefined as number | undefined };
   const forget = blob.committed ? () => {} : blob.demand(demand);
   const gone = new AbortController();
@@ -38,7 +41,7 @@ export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, on
     {
       async pull(controller) {
         try {
-          const chunk = await nextChunk(blob, demand, gone.signal);
+          const chunk = await nextChunk(blob, { demand, buffers, signal: gone.signal });
           controller.enqueue(chunk);
           demand.position += chunk.length;
           if (demand.position < end) return;
@@ -70,7 +73,7 @@ export async function firstByte(blob: LiveBlob, position: number, end: number, s
   }
 }
 
-async function nextChunk(blob: LiveBlob, demand: { position: number; end: number; waitingSince: number | undefined }, signal: AbortSignal): Promise<Uint8Array> {
+async function nextChunk(blob: LiveBlob, { demand, buffers, signal }: { demand: Demand; buffers: BufferPool; signal: AbortSignal }): Promise<Uint8Array> {
   let length = readable(blob, demand.position, demand.end);
   if (length === 0) {
     demand.waitingSince = performance.now();
@@ -79,9 +82,9 @@ async function nextChunk(blob: LiveBlob, demand: { position: number; end: number
     demand.waitingSince = undefined;
     length = readable(blob, demand.position, demand.end);
   }
-  const chunk = new Uint8Array(length);
+  const chunk = buffers.take().subarray(0, length);
   await blob.read(chunk, demand.position);
-  return chunk;
+  return lend(chunk, () => buffers.give(chunk));
 }
 
 /** Bytes that may go out from a position now, at most a chunk. */

@@ -39,6 +39,8 @@ export interface DownloadInit {
 interface Active extends Flight {
   progress: number;
   received: number;
+  /** It brought the piece, which is being stored. */
+  arrived: boolean;
   readonly source: PieceSource;
   readonly abort: AbortController;
 }
@@ -151,7 +153,7 @@ export class Download {
   }
 
   #onPiece(piece: number): void {
-    for (const flight of this.#flights.get(piece) ?? []) flight.abort.abort();
+    for (const flight of this.#flights.get(piece) ?? []) if (!flight.arrived) flight.abort.abort();
     this.#schedule();
   }
 
@@ -240,7 +242,7 @@ export class Download {
     const startedAt = this.#now();
     let flight: Active | undefined;
     const track = (index: number): Active => {
-      flight ??= this.#takeOff({ piece: index, startedAt: piece === undefined ? this.#now() : startedAt, progress: 0, received: 0, source, abort });
+      flight ??= this.#takeOff({ piece: index, startedAt: piece === undefined ? this.#now() : startedAt, progress: 0, received: 0, arrived: false, source, abort });
       return flight;
     };
     if (piece !== undefined) track(piece);
@@ -251,6 +253,7 @@ export class Download {
       await this.#init.limiter.take(piece === undefined ? this.#layout.pieceLength : this.#layout.length(piece), abort.signal);
       const fetched = await source.fetch(this.#message({ piece, asked, want, signal: abort.signal, track }));
       state.failures = 0;
+      if (flight) flight.arrived = true;
       if (fetched) await this.#store(fetched, source, flight?.startedAt ?? startedAt);
       else state.restUntil = this.#now() + TICK;
     } catch (error) {

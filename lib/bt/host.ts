@@ -11,11 +11,16 @@ import { OriginClient } from "../registry/origin-client.ts";
 import { FsStorage } from "../storage/index.ts";
 import { Heartbeat } from "../tracker/heartbeat.ts";
 import { TrackerClient } from "../tracker/client.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import { BlobStore } from "./blob-store.ts";
 import { RateLimiter } from "./limiter.ts";
 import { createPeerId } from "./peer-id.ts";
+import { CHUNK } from "./piece-stream.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
 import { Uploader } from "./uploader.ts";
+
+/** Read buffers kept while nobody reads. */
+const MAX_IDLE_BUFFERS = 32;
 
 /** The part of the configuration that both have. */
 export interface HostConfig {
@@ -42,6 +47,8 @@ export interface Swarm extends AsyncDisposable {
 export interface Host extends AsyncDisposable {
   readonly store: BlobStore;
   readonly uploader: Uploader;
+  /** Buffers that blobs are read into, for clients and peers. */
+  readonly buffers: BufferPool;
   readonly downLimiter: RateLimiter;
   readonly upLimiter: RateLimiter;
   readonly origins: OriginClient;
@@ -78,6 +85,7 @@ export async function createHost(
   return {
     store,
     uploader: new Uploader(),
+    buffers: new BufferPool(CHUNK, MAX_IDLE_BUFFERS),
     downLimiter: new RateLimiter(config.downloadRateLimit),
     upLimiter: new RateLimiter(config.uploadRateLimit),
     origins: new OriginClient({ http, log }),

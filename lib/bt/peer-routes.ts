@@ -12,6 +12,7 @@ import { ociError } from "../registry/errors.ts";
 import { type Digest, parseDigest } from "../registry/digest.ts";
 import { availabilityStream } from "./availability-stream.ts";
 import { Bitfield } from "./bitfield.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { encodeMetainfo } from "./metainfo.ts";
@@ -27,6 +28,8 @@ export interface PeerRoutesInit {
   readonly blobs: { peek(digest: Digest, options?: { signal?: AbortSignal }): Promise<Handle<LiveBlob> | undefined> };
   readonly uploader: Uploader;
   readonly limiter: RateLimiter;
+  /** Buffers that bodies are read into. */
+  readonly buffers: BufferPool;
   /** Bytes that went to another host. */
   onBytes?(bytes: number): void;
   /** Another host follows what this one has, and can be asked for what it has itself. */
@@ -72,7 +75,7 @@ async function withBlob(
 }
 
 /** GET and HEAD of a range; a range that is exactly one piece carries its hash. */
-function servePieces({ limiter, onBytes }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
+function servePieces({ limiter, buffers, onBytes }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
   const { blob } = handle;
   const { layout, have } = blob;
   const range = layout && parseRange(c.req.header("range") ?? null, layout.size);
@@ -89,7 +92,7 @@ function servePieces({ limiter, onBytes }: PeerRoutesInit, c: Context<Env>, hand
     headers: pieceHeaders(blob, start, end),
     open: (from, to) => {
       opened = true;
-      return pieceStream(blob, { start: from, end: to, limiter, ...(onBytes ? { onBytes } : {}), onClose: () => handle.release() });
+      return pieceStream(blob, { start: from, end: to, limiter, buffers, ...(onBytes ? { onBytes } : {}), onClose: () => handle.release() });
     },
   });
   if (!opened) handle.release();
@@ -157,6 +160,7 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     start,
     end,
     limiter: init.limiter,
+    buffers: init.buffers,
     ...(init.onBytes ? { onBytes: init.onBytes } : {}),
     onClose: () => {
       upload.done();

@@ -2,23 +2,28 @@
  * Verified bytes of a blob as a stream for another host: within the host's upload limit.
  * @module
  */
+import { lend } from "../http/lent-chunk.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 
-const CHUNK = 1024 * 1024;
+/** Longest chunk of a body, bytes. */
+export const CHUNK = 1024 * 1024;
 
 export interface PieceStreamInit {
   readonly start: number;
   /** Behind the last byte; all pieces in between are there. */
   readonly end: number;
   readonly limiter: RateLimiter;
+  /** Buffers of at least a chunk. */
+  readonly buffers: BufferPool;
   onBytes?(bytes: number): void;
   /** Called once, when the stream ended, failed or was cancelled. */
   onClose?(): void;
 }
 
 /** Pulled in chunks of up to 1 MiB. */
-export function pieceStream(blob: LiveBlob, { start, end, limiter, onBytes, onClose }: PieceStreamInit): ReadableStream<Uint8Array> {
+export function pieceStream(blob: LiveBlob, { start, end, limiter, buffers, onBytes, onClose }: PieceStreamInit): ReadableStream<Uint8Array> {
   const gone = new AbortController();
   let position = start;
   let closed = false;
@@ -31,9 +36,11 @@ export function pieceStream(blob: LiveBlob, { start, end, limiter, onBytes, onCl
     {
       async pull(controller) {
         try {
-          const chunk = new Uint8Array(Math.min(CHUNK, end - position));
-          await limiter.take(chunk.length, gone.signal);
+          const length = Math.min(CHUNK, end - position);
+          await limiter.take(length, gone.signal);
+          const chunk = buffers.take().subarray(0, length);
           await blob.read(chunk, position);
+          lend(chunk, () => buffers.give(chunk));
           position += chunk.length;
           onBytes?.(chunk.length);
           controller.enqueue(chunk);

@@ -6,6 +6,7 @@
 import type { Hash } from "node:crypto";
 import { createDigestHash } from "../registry/digest.ts";
 import { blobStream } from "./blob-stream.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import type { Origin } from "./origin-fill.ts";
@@ -17,6 +18,8 @@ export interface ResilientStreamInit {
   /** Bytes of the whole blob. */
   readonly size: number;
   readonly origin: Origin;
+  /** Buffers of at least a chunk. */
+  readonly buffers: BufferPool;
   /** Bytes the client took. */
   onBytes?(bytes: number): void;
   /** The origin goes on from `position`. */
@@ -59,7 +62,7 @@ export function resilientStream(blob: LiveBlob, init: ResilientStreamInit): Read
 async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let position = init.start;
   try {
-    for await (const chunk of blobStream(blob, { start: init.start, end: init.end })) {
+    for await (const chunk of blobStream(blob, { start: init.start, end: init.end, buffers: init.buffers })) {
       position += chunk.length;
       yield chunk;
     }

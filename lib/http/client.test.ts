@@ -1,4 +1,7 @@
-/** @module Tests of the upstream client: answers, keep-alive, and each way to fail. */
+/**
+ * @module
+ * Tests of the upstream client: answers, keep-alive, and each way to fail.
+ */
 import assert from "node:assert/strict";
 import { createServer, type Server, type Socket } from "node:net";
 import { Readable } from "node:stream";
@@ -206,7 +209,8 @@ describe("a kept connection that the server closed meanwhile", () => {
     await client.close();
   });
 
-  test("fails a POST, which may have been done", async () => {
+  // Deno's node:http repeats the request by itself in this case, and offers no way to say no.
+  test("fails a POST, which may have been done", { skip: "Deno" in globalThis }, async () => {
     await using server = await scripted(closesAfterFirst);
     const client = new HttpClient();
     await readAll((await client.request(server.url)).body);

@@ -88,7 +88,7 @@ export class HttpClient {
    * Sends a request and resolves with the answer's headers, whatever its status.
    *
    * A request that fails on a kept connection before any byte of an answer is sent once more on a new one, if its method
-   * is idempotent and its body can be repeated.
+   * is idempotent and its body can be repeated. (Deno's own node:http does so for any method.)
    *
    * @throws HttpClientError
    */

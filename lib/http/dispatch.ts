@@ -51,8 +51,7 @@ export function createDispatcher({
       response = plain(500);
     }
     await sendResponse(exchange, response, {
-      // The request's own signal, so that the request lives as long as its answer.
-      signal: request.signal,
+      signal: abort.signal,
       onError: (error) => log?.warn("response body failed", { method: req.method, target: env.target, error }),
     });
   };

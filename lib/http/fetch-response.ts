@@ -4,6 +4,7 @@
  */
 
 import { type Exchange, isHttp2, resetExchange } from "./connections.ts";
+import { giveBack } from "./lent-chunk.ts";
 
 /** Headers that belong to a connection (RFC 9110, 7.6.1), which the listener decides about. */
 const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"]);
@@ -112,16 +113,19 @@ class Sink {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     const step = isHttp2(req) ? H2_SLICE : bytes.length;
     for (let at = 0; at < bytes.length && !this.#signal.aborted; at += step) {
-      if (!this.#push(at === 0 && step >= bytes.length ? bytes : bytes.subarray(at, at + step))) {
+      const last = at + step >= bytes.length;
+      if (!this.#push(bytes.subarray(at, at + step), last ? () => giveBack(chunk) : undefined)) {
         await this.#drained();
       }
     }
   }
 
-  #push(bytes: Buffer): boolean {
+  /** `onSent` is called when the kernel has the bytes, and not when sending failed. */
+  #push(bytes: Buffer, onSent: (() => void) | undefined): boolean {
     const { res } = this.#exchange;
+    const done = onSent && ((error?: Error | null) => (error ? undefined : onSent()));
     // Both kinds have this method; their union has no common signature.
-    return (res as { write(chunk: Uint8Array): boolean }).write(bytes);
+    return (res as { write(chunk: Uint8Array, done?: (error?: Error | null) => void): boolean }).write(bytes, done);
   }
 
   #drained(): Promise<void> {

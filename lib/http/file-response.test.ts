@@ -1,4 +1,8 @@
-/** @module Tests of range responses: statuses, headers, bytes, and that nothing is opened in vain. */
+/**
+ * @module
+ * Tests of range responses: statuses, headers, bytes, and that nothing is opened in vain.
+ */
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rangeResponse } from "./file-response.ts";

@@ -1,4 +1,8 @@
-/** @module Tests of the Range header parser. */
+/**
+ * @module
+ * Tests of the Range header parser.
+ */
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseRange, type RangeResult } from "./ranges.ts";

@@ -1,4 +1,8 @@
-/** @module Tests of how a listener ends: what runs may finish, what idles goes, what lingers is cut. */
+/**
+ * @module
+ * Tests of how a listener ends: what runs may finish, what idles goes, what lingers is cut.
+ */
+
 import assert from "node:assert/strict";
 import { connect } from "node:http2";
 import { describe, test } from "node:test";

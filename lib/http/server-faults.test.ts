@@ -1,4 +1,8 @@
-/** @module Tests of what goes wrong: clients that leave or stall, bodies that fail, requests that are no requests. */
+/**
+ * @module
+ * Tests of what goes wrong: clients that leave or stall, bodies that fail, requests that are no requests.
+ */
+
 import assert from "node:assert/strict";
 import { type ClientHttp2Stream, connect, constants } from "node:http2";
 import { describe, test } from "node:test";

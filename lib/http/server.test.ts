@@ -1,4 +1,8 @@
-/** @module Tests of the listener: protocols, targets, bodies and handlers, in clear and over TLS. */
+/**
+ * @module
+ * Tests of the listener: protocols, targets, bodies and handlers, in clear and over TLS.
+ */
+
 import assert from "node:assert/strict";
 import type { ServerResponse } from "node:http";
 import { connect } from "node:http2";

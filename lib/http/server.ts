@@ -122,7 +122,7 @@ export async function serve(options: ServeOptions): Promise<Listener> {
       : https.createServer({ ...h1Options, ...tls, ALPNProtocols: ["h2", "http/1.1"] });
   h1.timeout = sendTimeoutMs;
   const h2 = http2.createServer({
-    settings: { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: 1_000, initialWindowSize: 1024 * 1024 },
+    settings: { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: 256 },
   });
   const connections = new Connections({ h1, h2, headersTimeoutMs, idleTimeoutMs, sendTimeoutMs });
   splitProtocols(h1, h2, connections);

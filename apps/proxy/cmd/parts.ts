@@ -4,6 +4,7 @@
  */
 import type { AccessChecker } from "../../../lib/access/access.ts";
 import type { BlobStore } from "../../../lib/bt/blob-store.ts";
+import type { BufferPool } from "../../../lib/bt/buffer-pool.ts";
 import type { EagleClient } from "../../../lib/bt/eagle-client.ts";
 import type { AllowClients } from "../../../lib/config/index.ts";
 import type { Logger } from "../../../lib/log/log.ts";
@@ -17,6 +18,8 @@ export interface ProxyParts {
   readonly access: AccessChecker;
   readonly store: BlobStore;
   readonly client: EagleClient;
+  /** Buffers that bodies are read into. */
+  readonly buffers: BufferPool;
   readonly metrics: Metrics;
   readonly log: Logger;
   /** This proxy's entry in `Via` (RFC 9110, 7.6.3). */

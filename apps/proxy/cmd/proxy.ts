@@ -79,6 +79,7 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     access: new AccessChecker({ origins: host.origins, log }),
     store: host.store,
     client,
+    buffers: host.buffers,
     metrics,
     log,
     via,

@@ -73,6 +73,7 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
           end,
           size,
           origin,
+          buffers: parts.buffers,
           onBytes: (bytes) => parts.metrics.bytes.inc({ source: "client", direction: "out" }, bytes),
           onFailover: (position, error) => {
             parts.log.warn("the blob failed on this host: its registry goes on", { blob: digest.toString(), position, error });

@@ -30,6 +30,7 @@ export function peerPortRoutes({
       blobs: host.store,
       uploader: host.uploader,
       limiter: host.upLimiter,
+      buffers: host.buffers,
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
       onPeer: (digest, peer) => client.addPeer(digest, peer),
     }),

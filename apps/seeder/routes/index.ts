@@ -31,6 +31,7 @@ export function seederRoutes({ host, service, metrics, log, ready }: SeederRoute
       blobs: host.store,
       uploader: host.uploader,
       limiter: host.upLimiter,
+      buffers: host.buffers,
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
     }),
   );
