@@ -11,7 +11,7 @@ import { BlobNotFoundError, type Storage } from "../storage/index.ts";
 import { openBlobFile } from "./blob-file.ts";
 import { BlobError } from "./errors.ts";
 import { LiveBlob } from "./live-blob.ts";
-import { decodeMetainfo, encodeMetainfo } from "./metainfo.ts";
+import { decodeMetainfo, encodeMetainfo, type Metainfo } from "./metainfo.ts";
 
 /** What a store needs. */
 export interface BlobStoreInit {
@@ -133,15 +133,28 @@ export class BlobStore implements AsyncDisposable {
     if (!metainfo) throw new BlobError("storage", `${blob.digest}: committed before its metainfo is complete`);
     await storage.createWithMetaInfo(blob.id, encodeMetainfo(metainfo));
     await storage.upload(blob.id, { path: storage.getPartialPath(blob.id) });
+    // Published while it was being stored.
+    if (blob.isPublic && !metainfo.isPublic) await storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
     if (blob.isPublic) this.#offer(blob.id);
   }
 
   async #open(id: string): Promise<LiveBlob> {
     const { storage } = this.#init;
-    const metainfo = decodeMetainfo(await storage.readMetaInfo(id));
+    const metainfo = await this.#readMetainfo(id);
     const stat = await storage.stat(id);
     if (metainfo.id !== id || stat.size !== metainfo.layout.size) throw new BlobNotFoundError(id);
     return LiveBlob.committed({ digest: digestOf(id), metainfo, file: await openBlobFile(storage.getFilePath(id), "r") });
+  }
+
+  /** @throws BlobNotFoundError also for one that cannot be read: the blob is fetched anew then. */
+  async #readMetainfo(id: string): Promise<Metainfo> {
+    const bytes = await this.#init.storage.readMetaInfo(id);
+    try {
+      return decodeMetainfo(bytes);
+    } catch (error) {
+      this.#init.log.warn("the stored metainfo of a blob is damaged", { blob: id, error });
+      throw new BlobNotFoundError(id);
+    }
   }
 
   async #storedAsPublic(id: string): Promise<boolean> {

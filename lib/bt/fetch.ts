@@ -327,7 +327,8 @@ export class Fetch {
 }
 
 function endpointOf(url: URL): PeerEndpoint {
-  return { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port) || 80 };
+  const secure = url.protocol === "https:";
+  return { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port) || (secure ? 443 : 80), secure };
 }
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {

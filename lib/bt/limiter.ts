@@ -3,6 +3,9 @@
  * @module
  */
 
+/** A wait is looked at again after so many ms at the latest. */
+const MAX_SLEEP_MS = 60_000;
+
 interface Waiter {
   readonly bytes: number;
   resolve(): void;
@@ -75,7 +78,8 @@ export class RateLimiter {
 
   #wake(): void {
     if (this.#timer !== undefined || this.#waiters.length === 0) return;
-    const ms = Math.max(1, Math.ceil(((1 - this.#tokens) / this.#rate) * 1000));
+    // Timers of more than 2^31 ms would fire at once.
+    const ms = Math.min(MAX_SLEEP_MS, Math.max(1, Math.ceil(((1 - this.#tokens) / this.#rate) * 1000)));
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#refill();

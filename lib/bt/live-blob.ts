@@ -67,8 +67,7 @@ export class LiveBlob implements Cacheable {
   #sources: Uint8Array | undefined;
   #state: "arriving" | "verified" | "committed" | "failed" = "arriving";
   #error: BlobError | undefined;
-  #settled = false;
-  #beginning: Promise<void> | undefined;
+  #beginning: { readonly layout: Layout; readonly opened: Promise<void> } | undefined;
   readonly #writing = new Set<number>();
   readonly #listeners = new Set<(change: BlobChange) => void>();
   readonly #init: LiveBlobInit;
@@ -163,27 +162,30 @@ export class LiveBlob implements Cacheable {
    */
   async begin(layout: Layout): Promise<void> {
     if (this.#error) throw this.#error;
-    if (this.#layout) {
-      if (this.#layout.equals(layout)) return this.#beginning;
-      throw new BlobError("digest_mismatch", `${this.digest}: one source says ${this.#layout.size} bytes, another ${layout.size}`);
+    const known = this.#layout ?? this.#beginning?.layout;
+    if (known && !known.equals(layout)) {
+      throw new BlobError("digest_mismatch", `${this.digest}: one source says ${known.size} bytes, another ${layout.size}`);
     }
+    if (this.#layout) return;
+    this.#beginning ??= { layout, opened: this.#makeFile(layout) };
+    try {
+      await this.#beginning.opened;
+    } catch (cause) {
+      await this.fail(new BlobError("storage", `${this.digest}: ${this.#init.path} cannot be written`, { cause }));
+    }
+    if (this.#error) throw this.#error;
+  }
+
+  /** The layout shows only once there is a file for pieces to go to. */
+  async #makeFile(layout: Layout): Promise<void> {
+    const file = await openBlobFile(this.#init.path, "w+");
+    this.#file = file;
+    if (this.#error) return;
     this.#layout = layout;
     this.#hashes = new PieceHashes(layout.count);
     this.#have = new Bitfield(layout.count);
     this.#sources = new Uint8Array(layout.count);
-    this.#beginning = this.#makeFile(layout, this.#have);
-    return this.#beginning;
-  }
-
-  async #makeFile(layout: Layout, have: Bitfield): Promise<void> {
-    try {
-      this.#file = await openBlobFile(this.#init.path, "w+");
-    } catch (cause) {
-      const error = new BlobError("storage", `${this.digest}: ${this.#init.path} cannot be written`, { cause });
-      await this.fail(error);
-      throw error;
-    }
-    this.#prefix = new PrefixDigest({ digest: this.digest, layout, have, file: this.#file });
+    this.#prefix = new PrefixDigest({ digest: this.digest, layout, have: this.#have, file });
     this.#tell({ type: "layout" });
   }
 
@@ -288,13 +290,19 @@ export class LiveBlob implements Cacheable {
 
   /**
    * Ends it: readers and download get the error, the partial file goes, `done` rejects then. Bytes that may still be
-   * right stay readable by `readDelivered` until the blob is closed.
+   * right stay readable by `readDelivered` until the blob is closed. A blob whose digest agreed is right whatever a
+   * source says later: it is left to its commit.
    */
   async fail(error: BlobError): Promise<void> {
-    if (this.#settled || this.#error) return;
+    if (this.#state === "arriving") await this.#fail(error);
+  }
+
+  async #fail(error: BlobError): Promise<void> {
     this.#error = error;
     this.#state = "failed";
     this.#tell({ type: "failed", error });
+    // A file that is being made would otherwise appear after its removal, in the way of the next attempt.
+    await this.#beginning?.opened.catch(() => {});
     if (error.code === "digest_mismatch") await this.close().catch(() => {});
     await rm(this.#init.path, { force: true }).catch(() => {});
     this.#settle(error);
@@ -307,7 +315,7 @@ export class LiveBlob implements Cacheable {
   }
 
   abandon(): void {
-    if (this.#settled) return;
+    if (this.#state !== "arriving") return;
     this.#init.onAbandon?.();
     void this.fail(new BlobError("abandoned", `${this.digest}: nobody asks for it any more`));
   }
@@ -335,7 +343,7 @@ export class LiveBlob implements Cacheable {
     try {
       await this.#init.commit(this);
     } catch (cause) {
-      await this.fail(new BlobError("storage", `${this.digest}: committing it failed`, { cause }));
+      await this.#fail(new BlobError("storage", `${this.digest}: committing it failed`, { cause }));
       return;
     }
     this.#state = "committed";
@@ -344,7 +352,6 @@ export class LiveBlob implements Cacheable {
   }
 
   #settle(error?: BlobError): void {
-    this.#settled = true;
     if (error) this.#reject(error);
     else this.#resolve(this.#layout?.size ?? 0);
   }

@@ -6,6 +6,7 @@
 import { createHash, type Hash } from "node:crypto";
 import type { BlobRead } from "../registry/blob-read.ts";
 import { RegistryError } from "../registry/errors.ts";
+import type { Bitfield } from "./bitfield.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError, type BlobErrorCode } from "./errors.ts";
 import { Layout } from "./layout.ts";
@@ -15,6 +16,8 @@ import { sameHash } from "./piece-hashes.ts";
 
 /** Pieces that may be on their way to the disk at once. */
 const MAX_WRITES = 4;
+/** Piece buffers kept by a fill. */
+const MAX_BUFFERS = 16;
 /** How often progress is told at most, ms. */
 const PROGRESS_MS = 250;
 
@@ -22,8 +25,12 @@ const PROGRESS_MS = 250;
 export interface Origin {
   /** For messages. */
   readonly name: string;
-  /** Bytes [start, end) or to the end. @throws RegistryError */
-  read(range: { start?: number; end?: number }, signal: AbortSignal): Promise<BlobRead>;
+  /**
+   * Bytes [start, end), or to the end of the blob.
+   * @param range.wholeUnlessRanged An origin without Range sends all of the blob.
+   * @throws RegistryError
+   */
+  read(range: { start?: number; end?: number; wholeUnlessRanged?: boolean }, signal: AbortSignal): Promise<BlobRead>;
 }
 
 export interface OriginFillInit {
@@ -32,52 +39,86 @@ export interface OriginFillInit {
   /** Larger blobs are refused before anything is stored, bytes. */
   readonly maxSize: number;
   readonly signal: AbortSignal;
+  /** Ranges read at once, where the origin honours Range. @default 3 */
+  readonly streams?: number;
   /** Bytes the origin sent. */
   onBytes?(bytes: number): void;
 }
+
+/** A fill under way. */
+interface Filling extends OriginFillInit {
+  /** Once the layout is known. */
+  buffers(): BufferPool;
+}
+
+/** Bytes of a range; larger for larger blobs, so that an origin sees some dozens of requests and not thousands. */
+const SEGMENT = { least: 8 * 1024 * 1024, most: 64 * 1024 * 1024, share: 1 / 16 };
 
 /**
  * Reads what is missing and returns when the blob has all pieces. Other sources may store pieces meanwhile.
  * @throws BlobError; the blob itself is failed only by its own store and digest.
  */
 export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Promise<void> {
+  const stop = new AbortController();
+  const signal = AbortSignal.any([init.signal, stop.signal]);
+  let pool: BufferPool | undefined;
+  const buffers = () => {
+    pool ??= new BufferPool(blob.layout!.pieceLength, MAX_BUFFERS);
+    return pool;
+  };
+  const inner: Filling = { ...init, signal, buffers };
   try {
-    if (!blob.layout) await fillWhole(blob, init);
-    for (let run = nextRun(blob); run; run = nextRun(blob)) await fillRun(blob, run, init);
+    const ranged = blob.layout ? true : await fillFirst(blob, inner);
+    // Each round reads what is missing; a second one only where another source gave up what it had begun.
+    while (!blob.have!.full) {
+      const plan = new SegmentPlan(blob);
+      const streams = ranged ? (init.streams ?? 3) : 1;
+      await Promise.all(Array.from({ length: streams }, () => fillSegments(blob, plan, inner)));
+    }
   } catch (cause) {
     throw blob.error ?? asBlobError(cause, blob, init.origin.name);
+  } finally {
+    stop.abort();
   }
 }
 
-/** Reads from the first byte, which tells the size. */
-async function fillWhole(blob: LiveBlob, init: OriginFillInit): Promise<void> {
-  const read = await init.origin.read({}, init.signal);
-  if (read.size === undefined) {
-    read.close();
-    throw new BlobError("unavailable", `${init.origin.name} does not tell the size of ${blob.digest}`);
-  }
-  if (read.size > init.maxSize) {
-    read.close();
-    throw new BlobError("too_large", `${blob.digest}: ${read.size} bytes are more than the cache may hold (${init.maxSize})`);
-  }
-  if (read.size === 0) {
-    read.close();
-    throw new BlobError("digest_mismatch", `${init.origin.name} sends nothing as ${blob.digest}`);
-  }
+/** Reads from the first byte, which tells the size. @returns Whether the origin honours Range. */
+async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
+  const { origin, maxSize, signal } = init;
+  const read = await origin.read({ start: 0, end: SEGMENT.least, wholeUnlessRanged: true }, signal);
   try {
+    if (read.size === undefined) {
+      throw new BlobError("unavailable", `${origin.name} does not tell the size of ${blob.digest}`);
+    }
+    if (read.size > maxSize) {
+      throw new BlobError("too_large", `${blob.digest}: ${read.size} bytes are more than the cache may hold (${maxSize})`);
+    }
+    if (read.size === 0) throw new BlobError("digest_mismatch", `${origin.name} sends nothing as ${blob.digest}`);
     await blob.begin(new Layout(read.size));
   } catch (error) {
     read.close();
     throw error;
   }
-  await consume(blob, read, { first: 0, end: blob.layout!.count }, init);
+  const layout = blob.layout!;
+  const end = read.ranged ? Math.min(layout.count, SEGMENT.least / layout.pieceLength) : layout.count;
+  const segments = new SegmentPlan(blob);
+  segments.claim({ first: 0, end });
+  const others = read.ranged ? (init.streams ?? 3) - 1 : 0;
+  await Promise.all([
+    consume(blob, read, { first: 0, end }, init),
+    ...Array.from({ length: others }, () => fillSegments(blob, segments, init)),
+  ]);
+  return read.ranged;
 }
 
-async function fillRun(blob: LiveBlob, run: Run, init: OriginFillInit): Promise<void> {
+/** Reads one segment after the other. */
+async function fillSegments(blob: LiveBlob, plan: SegmentPlan, init: Filling): Promise<void> {
   const layout = blob.layout!;
-  const whole = run.first === 0 && run.end === layout.count;
-  const read = await init.origin.read(whole ? {} : { start: layout.start(run.first), end: layout.end(run.end - 1) }, init.signal);
-  await consume(blob, read, run, init);
+  for (let run = plan.next(); run; run = plan.next()) {
+    const whole = run.first === 0 && run.end === layout.count;
+    const range = whole ? {} : { start: layout.start(run.first), end: layout.end(run.end - 1) };
+    await consume(blob, await init.origin.read(range, init.signal), run, init);
+  }
 }
 
 interface Run {
@@ -86,36 +127,57 @@ interface Run {
   readonly end: number;
 }
 
-/** The next missing pieces in a row: from where a reader waits, else from the front. */
-function nextRun(blob: LiveBlob): Run | undefined {
-  const have = blob.have!;
-  const layout = blob.layout!;
-  let from = 0;
-  for (const demand of blob.demands) {
-    if (demand.waitingSince !== undefined && demand.position < layout.size) from = layout.pieceAt(demand.position);
+/** Which missing pieces are read next: from where a reader waits, else from the front, each once. */
+class SegmentPlan {
+  readonly #blob: LiveBlob;
+  readonly #claimed: Bitfield;
+  readonly #length: number;
+
+  constructor(blob: LiveBlob) {
+    const { size, pieceLength } = blob.layout!;
+    const bytes = Math.min(SEGMENT.most, Math.max(SEGMENT.least, size * SEGMENT.share));
+    this.#blob = blob;
+    this.#claimed = blob.have!.clone();
+    this.#length = Math.ceil(bytes / pieceLength);
   }
-  let first = have.firstMissing(from);
-  if (first >= have.length) first = have.firstMissing(0);
-  if (first >= have.length) return undefined;
-  let end = first + 1;
-  while (end < have.length && !have.has(end)) end += 1;
-  return { first, end };
+
+  claim(run: Run): void {
+    for (let piece = run.first; piece < run.end; piece++) this.#claimed.add(piece);
+  }
+
+  next(): Run | undefined {
+    for (const piece of this.#blob.have!) this.#claimed.add(piece);
+    const first = this.#first();
+    if (first >= this.#claimed.length) return undefined;
+    let end = first + 1;
+    while (end < this.#claimed.length && end - first < this.#length && !this.#claimed.has(end)) end += 1;
+    this.claim({ first, end });
+    return { first, end };
+  }
+
+  #first(): number {
+    const layout = this.#blob.layout!;
+    for (const { waitingSince, position } of this.#blob.demands) {
+      if (waitingSince === undefined || position >= layout.size) continue;
+      const first = this.#claimed.firstMissing(layout.pieceAt(position));
+      if (first < layout.count) return first;
+    }
+    return this.#claimed.firstMissing();
+  }
 }
 
 /** Cuts a body into pieces. */
-async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: OriginFillInit): Promise<void> {
-  const cutter = new PieceCutter(blob, run.first);
+async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: Filling): Promise<void> {
+  const cutter = new PieceCutter(blob, run.first, init.buffers());
   let toldAt = performance.now();
-  let bytes = 0;
   for await (const chunk of read.body) {
     init.onBytes?.(chunk.length);
-    bytes += chunk.length;
     await cutter.push(chunk);
     if (init.limiter.limited) await init.limiter.take(chunk.length, init.signal);
     const now = performance.now();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;
-      blob.progress(blob.layout!.start(run.first) + bytes);
+      blob.progress(blob.received);
     }
   }
   await cutter.finish(run.end);
@@ -133,10 +195,10 @@ class PieceCutter {
   #hash: Hash = createHash("sha1");
   #failure: unknown;
 
-  constructor(blob: LiveBlob, first: number) {
+  constructor(blob: LiveBlob, first: number, buffers: BufferPool) {
     this.#blob = blob;
     this.#layout = blob.layout!;
-    this.#buffers = new BufferPool(this.#layout.pieceLength, MAX_WRITES + 1);
+    this.#buffers = buffers;
     this.#piece = first;
   }
 

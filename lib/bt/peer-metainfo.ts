@@ -3,6 +3,7 @@
  * @module
  */
 import type { HttpClient } from "../http/client.ts";
+import { readBytes } from "../http/read-bytes.ts";
 import type { Digest } from "../registry/digest.ts";
 import { decodeMetainfo, type Metainfo } from "./metainfo.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
@@ -22,14 +23,7 @@ export async function fetchPeerMetainfo(
       response.body.destroy();
       return undefined;
     }
-    const parts: Uint8Array[] = [];
-    let length = 0;
-    for await (const part of response.body) {
-      length += (part as Buffer).length;
-      if (length > MAX_BYTES) return undefined;
-      parts.push(part as Buffer);
-    }
-    const metainfo = decodeMetainfo(Buffer.concat(parts));
+    const metainfo = decodeMetainfo(await readBytes(response.body, MAX_BYTES));
     return metainfo.id === digest.hex ? metainfo : undefined;
   } catch {
     signal.throwIfAborted();

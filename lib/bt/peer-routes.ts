@@ -7,6 +7,7 @@ import { type Context, Hono } from "hono";
 import type { Handle } from "../cache/index.ts";
 import { rangeResponse } from "../http/file-response.ts";
 import { parseRange } from "../http/ranges.ts";
+import { BodyTooLargeError, readBytes } from "../http/read-bytes.ts";
 import type { RequestEnv } from "../http/server.ts";
 import { ociError } from "../registry/errors.ts";
 import { type Digest, parseDigest } from "../registry/digest.ts";
@@ -135,11 +136,14 @@ function serveMetainfo(handle: Handle<LiveBlob>): Response {
 async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Promise<Response> {
   const { blob } = handle;
   const signal = c.req.raw.signal;
-  if (Number(c.req.header("content-length") ?? 0) > MAX_BITFIELD) {
+  let body: Uint8Array;
+  try {
+    body = await readBytes(c.req.raw.body, MAX_BITFIELD);
+  } catch (error) {
+    if (!(error instanceof BodyTooLargeError)) throw error;
     handle.release();
     return ociError(413, "SIZE_INVALID", "the bitfield is too large");
   }
-  const body = new Uint8Array(await c.req.arrayBuffer());
   await blob.waitFor(() => blob.layout !== undefined, signal);
   let asked: Bitfield;
   try {
@@ -149,7 +153,12 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     return ociError(400, "SIZE_INVALID", (error as Error).message);
   }
   const want = /^[0-9]{1,9}$/.exec(c.req.header(HEADER.want) ?? "");
-  const upload = await init.uploader.next(blob, { asked, want: want ? Number(want[0]) : undefined, signal });
+  const upload = await init.uploader.next(blob, {
+    asked,
+    want: want ? Number(want[0]) : undefined,
+    asker: parsePeerHeader(c.req.header(HEADER.peer))?.peerId,
+    signal,
+  });
   if (!upload) {
     handle.release();
     return new Response(null, { status: 204 });

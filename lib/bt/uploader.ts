@@ -1,32 +1,24 @@
 /**
- * Serves pieces of one host's blobs where the uploader chooses: slots for the whole host, parking while more is
- * coming, and the memory of what was served when. What is chosen is `next-piece.ts`'s business.
+ * Serves pieces of one host's blobs where the uploader chooses: slots for the whole host, requests that wait in order
+ * for a slot or for a piece, and the memory of what was served when. What is chosen is `next-piece.ts`'s business.
  * @module
  */
 import type { Bitfield } from "./bitfield.ts";
-import type { LiveBlob } from "./live-blob.ts";
+import type { BlobChange, LiveBlob } from "./live-blob.ts";
 import { RunningMedian } from "./median.ts";
 import { chooseNext } from "./next-piece.ts";
+import { ServedPieces } from "./served-pieces.ts";
 
-/** A request parks at most this long, ms. */
+/** A request waits at most this long, ms. */
 const PARK_MS = 10_000;
 /** No repeat before so many median piece times. */
 const REPEAT = 3;
 /** The no-repeat time before any piece was sent, ms. */
 const FIRST_REPEAT_MS = 1000;
 /** Requests that may wait at once, for the whole host. */
-const MAX_WAITING = 4096;
-
-/** What was served of a blob. */
-class Served {
-  readonly times: Uint32Array;
-  readonly at: Float64Array;
-
-  constructor(count: number) {
-    this.times = new Uint32Array(count);
-    this.at = new Float64Array(count);
-  }
-}
+const MAX_WAITING = 10_000;
+/** So many requests in a row for which there is nothing now end a look through the queue. */
+const MAX_MISSES = 64;
 
 /** A piece to send. `done` must be called when it was sent or the asker left. */
 export interface Upload {
@@ -34,15 +26,37 @@ export interface Upload {
   done(): void;
 }
 
+/** What somebody asks for. */
+export interface NextQuery {
+  /** What the asker has or asked others for. */
+  readonly asked: Bitfield;
+  /** A piece its reader waits for. */
+  readonly want?: number | undefined;
+  /** Who asks: pieces sent to it while a request of its own waited are not sent again for that request. */
+  readonly asker?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+interface Waiter {
+  readonly blob: LiveBlob;
+  readonly query: NextQuery;
+  /** Monotonic ms. */
+  readonly since: number;
+  resolve(upload: Upload | undefined): void;
+  reject(reason: unknown): void;
+}
+
 /** See the module. */
 export class Uploader {
   readonly #slots: number;
   readonly #now: () => number;
-  readonly #served = new WeakMap<LiveBlob, Served>();
+  readonly #served = new WeakMap<LiveBlob, ServedPieces>();
   readonly #median = new RunningMedian();
-  readonly #queue: (() => void)[] = [];
+  /** In the order they came. */
+  readonly #waiting = new Set<Waiter>();
   #busy = 0;
-  #waiting = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
 
   /** @param options.slots Pieces sent at once, over all blobs. */
   constructor({ slots = 2, now = () => performance.now() }: { slots?: number; now?: () => number } = {}) {
@@ -51,106 +65,107 @@ export class Uploader {
   }
 
   /**
-   * @param asked What the asker has or asked others for.
+   * The blob's layout must be known.
    * @returns The piece to send; undefined when there is none for this asker within 10 s.
    * @throws The signal's reason; the blob's error.
    */
-  async next(blob: LiveBlob, { asked, want, signal }: { asked: Bitfield; want?: number | undefined; signal: AbortSignal }): Promise<Upload | undefined> {
-    if (this.#waiting >= MAX_WAITING) return undefined;
-    const deadline = this.#now() + PARK_MS;
-    this.#waiting += 1;
+  async next(blob: LiveBlob, query: NextQuery): Promise<Upload | undefined> {
+    query.signal.throwIfAborted();
+    if (this.#waiting.size >= MAX_WAITING) return undefined;
+    const { promise, resolve, reject } = Promise.withResolvers<Upload | undefined>();
+    const waiter: Waiter = { blob, query, since: this.#now(), resolve, reject };
+    const onAbort = () => this.#leave(waiter, query.signal.reason);
+    const unsubscribe = blob.subscribe((change) => this.#onChange(waiter, change));
+    query.signal.addEventListener("abort", onAbort, { once: true });
+    this.#waiting.add(waiter);
+    this.#serve();
     try {
-      for (;;) {
-        const wait = await this.#withSlot(signal, () => this.#choose(blob, asked, want));
-        if (wait.kind === "piece") return wait.upload;
-        const left = Math.min(deadline, wait.at ?? deadline) - this.#now();
-        if (wait.kind === "nothing" || deadline - this.#now() <= 0) return undefined;
-        await this.#park(blob, Math.max(1, left), signal);
-      }
+      return await promise;
     } finally {
-      this.#waiting -= 1;
+      unsubscribe();
+      query.signal.removeEventListener("abort", onAbort);
     }
   }
 
-  #choose(blob: LiveBlob, asked: Bitfield, want: number | undefined): { kind: "piece"; upload: Upload } | { kind: "later" | "nothing"; at?: number | undefined } {
-    const served = this.#servedOf(blob);
+  #onChange(waiter: Waiter, change: BlobChange): void {
+    if (change.type === "failed") this.#leave(waiter, change.error);
+    else if (change.type === "piece" && this.#busy < this.#slots) this.#serve();
+  }
+
+  #leave(waiter: Waiter, reason: unknown): void {
+    if (this.#waiting.delete(waiter)) waiter.reject(reason);
+  }
+
+  /** Gives free slots to those who wait, the first first. */
+  #serve(): void {
     const now = this.#now();
+    let misses = 0;
+    let soonest = Number.POSITIVE_INFINITY;
+    for (const waiter of this.#waiting) {
+      const expires = waiter.since + PARK_MS;
+      if (expires <= now) {
+        this.#waiting.delete(waiter);
+        waiter.resolve(undefined);
+        continue;
+      }
+      soonest = Math.min(soonest, expires);
+      if (this.#busy >= this.#slots || misses >= MAX_MISSES) break;
+      const choice = this.#choose(waiter, now);
+      if (choice.kind === "later") {
+        misses += 1;
+        soonest = Math.min(soonest, choice.at ?? Number.POSITIVE_INFINITY);
+        continue;
+      }
+      this.#waiting.delete(waiter);
+      waiter.resolve(choice.kind === "piece" ? this.#begin(waiter, choice.piece, now) : undefined);
+    }
+    this.#wakeAt(soonest);
+  }
+
+  #choose({ blob, query, since }: Waiter, now: number): ReturnType<typeof chooseNext> {
+    const served = this.#servedOf(blob);
     const median = this.#median.value;
+    let { asked } = query;
+    const sent = query.asker === undefined ? [] : served.sentSince(query.asker, since);
+    if (sent.length > 0) {
+      asked = asked.clone();
+      for (const piece of sent) asked.add(piece);
+    }
     const repeatAfterMs = median === undefined ? FIRST_REPEAT_MS : REPEAT * median;
-    const choice = chooseNext({ have: blob.have!, asked, served: served.times, servedAt: served.at, repeatAfterMs, now, want });
-    if (choice.kind !== "piece") return choice;
-    served.times[choice.piece]! += 1;
-    served.at[choice.piece] = now;
+    return chooseNext({ have: blob.have!, asked, served: served.times, servedAt: served.at, repeatAfterMs, now, want: query.want });
+  }
+
+  #begin({ blob, query }: Waiter, piece: number, startedAt: number): Upload {
+    this.#servedOf(blob).note(piece, startedAt, query.asker);
+    this.#busy += 1;
     let sent = false;
     const done = () => {
       if (sent) return;
       sent = true;
-      this.#median.add(this.#now() - now);
-      this.#release();
+      this.#median.add(this.#now() - startedAt);
+      this.#busy -= 1;
+      this.#serve();
     };
-    return { kind: "piece", upload: { piece: choice.piece, done } };
+    return { piece, done };
   }
 
-  /** Runs `choose` while holding a slot; a piece keeps the slot until it is done. */
-  async #withSlot<T extends { kind: string }>(signal: AbortSignal, choose: () => T): Promise<T> {
-    signal.throwIfAborted();
-    if (this.#busy >= this.#slots) await this.#queueUp(signal);
-    else this.#busy += 1;
-    let choice: T | undefined;
-    try {
-      choice = choose();
-      return choice;
-    } finally {
-      if (choice?.kind !== "piece") this.#release();
-    }
+  /** Looks again when a wait ends or a piece may be repeated. */
+  #wakeAt(at: number): void {
+    if (this.#timer !== undefined && this.#timerAt <= at && this.#waiting.size > 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#waiting.size === 0 || !Number.isFinite(at)) return;
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#serve();
+    }, Math.max(1, Math.ceil(at - this.#now())));
   }
 
-  async #queueUp(signal: AbortSignal): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const onAbort = () => {
-      const index = this.#queue.indexOf(resolve);
-      if (index < 0) return;
-      this.#queue.splice(index, 1);
-      reject(signal.reason);
-    };
-    this.#queue.push(resolve);
-    signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      await promise;
-    } finally {
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
-
-  /** Hands the slot to the next in the queue. */
-  #release(): void {
-    const next = this.#queue.shift();
-    if (next) next();
-    else this.#busy -= 1;
-  }
-
-  async #park(blob: LiveBlob, ms: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    const unsubscribe = blob.subscribe((change) => {
-      if (change.type === "piece") resolve();
-      else if (change.type === "failed") reject(change.error);
-    });
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      await promise;
-    } finally {
-      clearTimeout(timer);
-      unsubscribe();
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
-
-  #servedOf(blob: LiveBlob): Served {
+  #servedOf(blob: LiveBlob): ServedPieces {
     let served = this.#served.get(blob);
     if (!served) {
-      served = new Served(blob.layout!.count);
+      served = new ServedPieces(blob.layout!.count);
       this.#served.set(blob, served);
     }
     return served;

@@ -16,6 +16,8 @@ export interface Running {
 /** What makes a service out of a configuration. */
 export interface ServiceSpec<C> {
   readonly name: string;
+  /** As it is typed, for the help text. @default name */
+  readonly command?: string | undefined;
   /** What it does, a sentence or two, for the help text. */
   readonly about: string;
   /** Which sections its file has, for the help text. */
@@ -29,7 +31,11 @@ export interface ServiceSpec<C> {
 
 const FLAGS = {
   config: { type: "string", short: "c", value: "FILE", about: "YAML file; without it the defaults" },
-  "log-level": { type: "string", choices: ["debug", "info", "warn", "error"], about: "how much is logged (default info)" },
+  "log-level": {
+    type: "string",
+    choices: ["debug", "info", "warn", "error"],
+    about: "how much is logged (default info)",
+  },
   "log-format": { type: "string", choices: ["text", "json"], about: "default text on a terminal, else json" },
 } as const;
 
@@ -37,10 +43,17 @@ const FLAGS = {
  * Runs until SIGTERM or SIGINT, or until it cannot start. Exits with 0 after a signal or for help, 1 when it cannot
  * start or stop, 2 for a wrong command line.
  */
-export async function runService<C>(spec: ServiceSpec<C>, args: readonly string[] = process.argv.slice(2)): Promise<void> {
+export async function runService<C>(
+  spec: ServiceSpec<C>,
+  args: readonly string[] = process.argv.slice(2),
+): Promise<void> {
+  const command = spec.command ?? spec.name;
   try {
     const about = `${spec.about} The file's sections: ${spec.sections} (docs/configuration.md).`;
-    const flags = parseFlags({ name: spec.name, about, flags: FLAGS, examples: [`${spec.name} --config ${spec.name}.yaml`] }, args);
+    const flags = parseFlags(
+      { name: command, about, flags: FLAGS, examples: [`${command} --config ${spec.name}.yaml`] },
+      args,
+    );
     if (flags.wantsHelp) {
       process.stdout.write(flags.help);
       return;

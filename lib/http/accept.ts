@@ -33,6 +33,9 @@ export function splitProtocols(h1: HttpServer | HttpsServer, h2: Http2Server, co
     h2.emit("connection", socket);
   };
 
+  if (secure) {
+    h1.on("connection", (socket: Socket) => connections.addHandshake(socket));
+  }
   h1.on(event, (socket: Socket) => {
     connections.add(socket);
     if (secure) {

@@ -378,6 +378,37 @@ test("a destroyed body closes its connection", async () => {
   await client.close();
 });
 
+test("a failing body that nobody reads does not end the process", async () => {
+  await using server = await scripted((socket) => {
+    socket.on("data", () => {
+      socket.write("HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nhalf");
+      setTimeout(() => socket.resetAndDestroy(), 30);
+    });
+  });
+  const client = new HttpClient();
+  const { body } = await client.request(server.url);
+  if (!body.closed) {
+    await new Promise((resolve) => body.once("close", resolve));
+  }
+  await client.close();
+});
+
+test("many requests at once share a signal and a client without warnings", async () => {
+  const warnings: string[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning.message);
+  process.on("warning", onWarning);
+  await using server = await scripted(answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+  const client = new HttpClient();
+  const { signal } = new AbortController();
+  await Promise.all(
+    Array.from({ length: 40 }, async () => readAll((await client.request(server.url, { signal })).body)),
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  process.removeListener("warning", onWarning);
+  assert.deepEqual(warnings, []);
+  await client.close();
+});
+
 test("requests beyond maxSockets wait for a connection", async () => {
   await using server = await scripted((socket) => {
     socket.on("data", () => setTimeout(() => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), 10));

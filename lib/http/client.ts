@@ -68,7 +68,8 @@ export class HttpClient {
   readonly #idleTimeoutMs: number;
   readonly #http: http.Agent;
   readonly #https: https.Agent;
-  readonly #closing = new AbortController();
+  readonly #running = new Set<() => void>();
+  #closed = false;
 
   constructor({
     connectTimeoutMs = 5_000,
@@ -105,7 +106,10 @@ export class HttpClient {
 
   /** Closes every connection; running requests and bodies fail with code "aborted", and later ones at once. */
   close(): Promise<void> {
-    this.#closing.abort();
+    this.#closed = true;
+    for (const abort of this.#running) {
+      abort();
+    }
     this.#http.destroy();
     this.#https.destroy();
     return Promise.resolve();
@@ -114,8 +118,7 @@ export class HttpClient {
   #attempt(url: URL, init: HttpRequestInit, { fresh }: { fresh: boolean }): Promise<HttpResponse> {
     const { method = "GET", headers = {}, body, signal, ca } = init;
     const what = `${method} ${url.protocol}//${url.host}${url.pathname}`;
-    const closing = this.#closing.signal;
-    if (closing.aborted || signal?.aborted) {
+    if (this.#closed || signal?.aborted) {
       discard(body);
       return Promise.reject(new HttpClientError("aborted", `${what}: aborted`, { cause: signal?.reason }));
     }
@@ -153,7 +156,7 @@ export class HttpClient {
     const onAbort = () => fail(new HttpClientError("aborted", `${what}: aborted`, { cause: signal?.reason }));
     const unlisten = () => {
       signal?.removeEventListener("abort", onAbort);
-      closing.removeEventListener("abort", onAbort);
+      this.#running.delete(onAbort);
     };
     const headersMs = init.headersTimeoutMs ?? this.#headersTimeoutMs;
     const headersTimer = setTimeout(
@@ -165,7 +168,7 @@ export class HttpClient {
       clearTimeout(connectTimer);
     };
     signal?.addEventListener("abort", onAbort);
-    closing.addEventListener("abort", onAbort);
+    this.#running.add(onAbort);
 
     request.on("socket", (socket: Socket) => {
       if (!socket.connecting) {

@@ -24,6 +24,8 @@ export class Connections {
   readonly #sendTimeoutMs: number;
   readonly #sockets = new Map<Socket, Set<Exchange>>();
   readonly #sessions = new Set<ServerHttp2Session>();
+  /** Connections within their TLS handshake, by the client's address: the secured socket is another object. */
+  readonly #handshakes = new Map<string, Socket>();
   readonly #takenOver = new WeakSet<Socket>();
   #closing: Promise<void> | undefined;
 
@@ -54,9 +56,25 @@ export class Connections {
     return this.#closing !== undefined;
   }
 
+  /** Takes note of a connection whose TLS handshake begins. `add` follows when it has succeeded. */
+  addHandshake(socket: Socket): void {
+    const peer = peerOf(socket);
+    this.#handshakes.set(peer, socket);
+    socket.once("close", () => {
+      if (this.#handshakes.get(peer) === socket) {
+        this.#handshakes.delete(peer);
+      }
+    });
+    if (this.closing) {
+      socket.destroy();
+    }
+  }
+
   /** Takes note of a new connection until it closes. */
   add(socket: Socket): void {
+    this.#handshakes.delete(peerOf(socket));
     this.#sockets.set(socket, new Set());
+    socket.setMaxListeners(MAX_PIPELINED + 16);
     // Without a listener the error of a connection that nobody serves yet would end the process.
     socket.on("error", () => {});
     socket.once("close", () => this.#sockets.delete(socket));
@@ -116,6 +134,9 @@ export class Connections {
         session.close();
       }
     });
+    for (const socket of this.#handshakes.values()) {
+      socket.destroy();
+    }
     for (const [socket, running] of this.#sockets) {
       for (const { res } of running) {
         if (!res.headersSent) {
@@ -177,6 +198,10 @@ export class Connections {
     // The handler is thinking: look again, since nothing else would start the timer anew.
     socket.setTimeout(this.#sendTimeoutMs);
   }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 /** True for the request objects of HTTP/2. */

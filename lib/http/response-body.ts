@@ -34,6 +34,8 @@ export class ResponseBody extends Readable {
     this.#idleTimeoutMs = idleTimeoutMs;
     // An error that comes before the reader listens must not end the process; readers that come later still get it.
     this.on("error", () => {});
+    // Whoever reads the body learns of its failure by reading; one that nobody reads must not end the process.
+    this.on("error", () => {});
     message.on("data", (chunk: Buffer) => this.#onData(chunk));
     message.on("end", () => this.#onEnd());
     message.on("error", (cause: Error) => this.destroy(toClientError(cause, { connected: true, what })));

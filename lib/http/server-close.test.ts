@@ -6,8 +6,10 @@
 import assert from "node:assert/strict";
 import { connect } from "node:http2";
 import { describe, test } from "node:test";
+import { HttpClient } from "./client.ts";
 import { rawConnection } from "./raw-connection.ts";
 import { serve } from "./server.ts";
+import { testCertificate } from "./test-certificate.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -47,6 +49,19 @@ describe("close", () => {
       new Promise<void>((done) => (session.closed ? done() : session.once("close", () => done()))),
     ]);
     assert.ok(await refused(listener.port));
+  });
+
+  test("is prompt while TLS handshakes stand still and TLS connections are kept", async () => {
+    const listener = await serve({ host: "127.0.0.1", port: 0, tls: testCertificate, fetch: () => new Response("x") });
+    const silent = rawConnection(listener.port);
+    await new Promise((resolve) => silent.socket.once("connect", resolve));
+    const client = new HttpClient();
+    const { body } = await client.request(new URL(listener.url), { ca: testCertificate.cert });
+    body.resume();
+    await new Promise((resolve) => body.once("end", resolve));
+    await listener.close({ graceMs: 60_000 });
+    await silent.closed;
+    await client.close();
   });
 
   test("lets a running HTTP/1.1 request finish and ends its connection", async () => {

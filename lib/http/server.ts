@@ -119,7 +119,13 @@ export async function serve(options: ServeOptions): Promise<Listener> {
   const h1 =
     tls === undefined
       ? http.createServer(h1Options)
-      : https.createServer({ ...h1Options, ...tls, ALPNProtocols: ["h2", "http/1.1"] });
+      : https.createServer({
+          ...h1Options,
+          cert: tls.cert,
+          key: tls.key,
+          handshakeTimeout: headersTimeoutMs,
+          ALPNProtocols: ["h2", "http/1.1"],
+        });
   h1.timeout = sendTimeoutMs;
   const h2 = http2.createServer({
     settings: { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: 256 },

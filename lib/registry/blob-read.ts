@@ -38,6 +38,8 @@ export interface BlobReadInit {
   start?: number;
   /** Exclusive. @default the end of the blob */
   end?: number;
+  /** When the origin does not honour Range, read on to the end of the blob: `end` was a guess. @default false */
+  wholeUnlessRanged?: boolean;
   signal?: AbortSignal;
   /** An origin that sends no byte for so long is asked anew, once. @default 30000 */
   progressTimeoutMs?: number;
@@ -79,6 +81,8 @@ class BlobReader implements BlobRead {
   readonly #first: number;
   /** Offset of the byte that is to be given out next. */
   #position: number;
+  /** Offset after the last byte wanted; undefined: the end of the blob. */
+  #end: number | undefined;
   #size: number | undefined;
   #ranged = false;
   /** Undefined between two attempts. */
@@ -96,6 +100,7 @@ class BlobReader implements BlobRead {
     this.#init = init;
     this.#first = init.start ?? 0;
     this.#position = this.#first;
+    this.#end = init.end;
     this.#progressTimeoutMs = init.progressTimeoutMs ?? 30_000;
     const bytes = this.#read();
     this.body = {
@@ -135,7 +140,8 @@ class BlobReader implements BlobRead {
 
   /** One request from `#position` on; sets what describes its response. */
   async open(): Promise<void> {
-    const { send, what, end } = this.#init;
+    const { send, what } = this.#init;
+    const end = this.#end;
     const signal = this.#controller.signal;
     const range = `bytes=${this.#position}-${end === undefined ? "" : end - 1}`;
     let response: HttpResponse;
@@ -188,6 +194,7 @@ class BlobReader implements BlobRead {
       this.#learnSize(contentLength(headers));
       if (this.#size !== undefined && this.#size < position) throw this.#error("range", "starts after its end", status);
       this.#ranged = false;
+      if (this.#init.wholeUnlessRanged) this.#end = undefined;
       this.#skip = position;
       this.#responseEnd = this.#size;
       return true;
@@ -267,7 +274,7 @@ class BlobReader implements BlobRead {
   }
 
   #finished(): boolean {
-    const { end } = this.#init;
+    const end = this.#end;
     return (end !== undefined && this.#position >= end) || (this.#size !== undefined && this.#position >= this.#size);
   }
 
@@ -275,8 +282,8 @@ class BlobReader implements BlobRead {
   async *#readResponse(): AsyncGenerator<Uint8Array, void, undefined> {
     const response = this.#response;
     if (response === undefined) return;
-    const { what, end = Number.POSITIVE_INFINITY } = this.#init;
-    const limit = Math.min(end, this.#responseEnd ?? Number.POSITIVE_INFINITY);
+    const { what } = this.#init;
+    const limit = Math.min(this.#end ?? Number.POSITIVE_INFINITY, this.#responseEnd ?? Number.POSITIVE_INFINITY);
     let waiting = true;
     // Runs only while we wait for the origin: a slow reader is no fault of it.
     const onStall = () => {

@@ -7,7 +7,7 @@ import { LRUCache } from "lru-cache";
 import { HttpClient, type HttpResponse } from "../http/client.ts";
 import type { Logger } from "../log/log.ts";
 import { Authenticator, type Authorization, type Credentials } from "./auth.ts";
-import { type BlobRead, openBlobRead } from "./blob-read.ts";
+import { type BlobRead, type BlobReadInit, openBlobRead } from "./blob-read.ts";
 import { replayable } from "./buffered-response.ts";
 import { parseContentRange } from "./content-range.ts";
 import type { Digest } from "./digest.ts";
@@ -133,7 +133,7 @@ export class OriginClient {
     upstream: Upstream,
     repository: string,
     digest: Digest,
-    init: { caller: Caller; start?: number; end?: number; signal?: AbortSignal; progressTimeoutMs?: number },
+    init: Pick<BlobReadInit, "start" | "end" | "wholeUnlessRanged" | "signal" | "progressTimeoutMs"> & { caller: Caller },
   ): Promise<BlobRead> {
     const { caller, ...rest } = init;
     const path = blobPath(repository, digest);

@@ -193,6 +193,7 @@ describe("TrackerClient", () => {
   test("what is no HTTP at all", async () => {
     const server = createServer((socket) => {
       socket.on("error", () => {});
+      socket.resume();
       socket.end("SSH-2.0-nope\r\n");
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

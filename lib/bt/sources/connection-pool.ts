@@ -65,9 +65,15 @@ export class ConnectionPool implements Disposable {
   }
 
   async #run(endpoint: PeerEndpoint, connection: Connection, request: PeerRequest): Promise<ResponseHead> {
-    const head = await connection.request(request);
-    this.#keep(endpoint, connection);
-    return head;
+    try {
+      const head = await connection.request(request);
+      this.#keep(endpoint, connection);
+      return head;
+    } catch (error) {
+      // Also when the request was given up before it was sent.
+      connection.close();
+      throw error;
+    }
   }
 
   #take(endpoint: PeerEndpoint): Connection | undefined {
@@ -94,6 +100,6 @@ export class ConnectionPool implements Disposable {
   }
 }
 
-function keyOf({ host, port }: PeerEndpoint): string {
-  return `${host} ${port}`;
+function keyOf({ host, port, secure }: PeerEndpoint): string {
+  return `${host} ${port}${secure ? " tls" : ""}`;
 }

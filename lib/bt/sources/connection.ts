@@ -3,7 +3,8 @@
  * belong to. In a swarm this costs about half of what a general HTTP client does (docs/design.md, "Data path").
  * @module
  */
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectSecurely } from "node:tls";
 import { HeadParser, type ResponseHead, ResponseParseError } from "./response-parser.ts";
 
 const READ_BUFFER = 256 * 1024;
@@ -52,6 +53,8 @@ interface Exchange {
 export interface PeerEndpoint {
   readonly host: string;
   readonly port: number;
+  /** TLS. @default false */
+  readonly secure?: boolean;
 }
 
 /** Opens connections that share a read buffer; one instance a host. */
@@ -78,9 +81,13 @@ export class Connection {
 
   private constructor(endpoint: PeerEndpoint, buffer: Uint8Array) {
     this.#authority = endpoint.host.includes(":") ? `[${endpoint.host}]:${endpoint.port}` : `${endpoint.host}:${endpoint.port}`;
-    this.#socket = connect({
-      host: endpoint.host,
-      port: endpoint.port,
+    this.#socket = endpoint.secure ? this.#connectSecurely(endpoint) : this.#connect(endpoint, buffer);
+  }
+
+  #connect({ host, port }: PeerEndpoint, buffer: Uint8Array): Socket {
+    return connect({
+      host,
+      port,
       noDelay: true,
       onread: {
         buffer,
@@ -92,12 +99,20 @@ export class Connection {
     });
   }
 
+  /** TLS decrypts into buffers of its own. */
+  #connectSecurely({ host, port }: PeerEndpoint): Socket {
+    const socket = connectSecurely({ host, port, ALPNProtocols: ["http/1.1"], ...(isIP(host) ? {} : { servername: host }) });
+    socket.setNoDelay(true);
+    socket.on("data", (bytes: Buffer) => this.#onBytes(bytes));
+    return socket;
+  }
+
   static async open(endpoint: PeerEndpoint, buffer: Uint8Array, timeoutMs: number): Promise<Connection> {
     const connection = new Connection(endpoint, buffer);
     const socket = connection.#socket;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(() => reject(new PeerError("connect", `${connection.#authority} did not accept in ${timeoutMs} ms`)), timeoutMs);
-    socket.once("connect", () => resolve());
+    socket.once(endpoint.secure ? "secureConnect" : "connect", () => resolve());
     socket.on("error", (cause) => {
       reject(new PeerError("connect", `${connection.#authority}: ${cause.message}`, { cause }));
       connection.#end(new PeerError("closed", `${connection.#authority}: ${cause.message}`, { cause }));

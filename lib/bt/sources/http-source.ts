@@ -123,7 +123,8 @@ export class HttpSource implements PieceSource {
       const { layout } = this.#init;
       return { method: "GET", path, headers: { Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}` } };
     }
-    const headers: Record<string, string> = ask.want === undefined ? {} : { [HEADER.want]: String(ask.want) };
+    const headers: Record<string, string> = { [HEADER.peer]: this.#init.self };
+    if (ask.want !== undefined) headers[HEADER.want] = String(ask.want);
     return { method: "POST", path: `${path}/next`, headers, body: ask.asked.bytes };
   }
 
