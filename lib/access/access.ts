@@ -117,7 +117,8 @@ export class AccessChecker {
       return answer;
     } catch (cause) {
       const error = cause instanceof RegistryError ? cause : new RegistryError("unavailable", `${upstream.name}: ${String(cause)}`, { cause });
-      if (error.code === "aborted" || error.code === "timeout" || error.code === "unavailable") {
+      // An origin that answers, if with an error, answers the next question sooner than it can be given up.
+      if (error.status === undefined && (error.code === "aborted" || error.code === "timeout" || error.code === "unavailable")) {
         this.#downUntil.set(upstream.name, { until: this.#now() + (this.#init.restMs ?? 2000), error });
         this.#init.log.warn("an origin cannot be asked", { origin: upstream.name, error: error.message });
       }

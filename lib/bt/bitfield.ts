@@ -7,6 +7,11 @@
 export class Bitfield {
   readonly length: number;
   readonly bytes: Uint8Array;
+  /**
+   * The same bits, 32 a word: for loops over whole sets. Spare bits are zero. `inPieceOrder` of a word has its first
+   * piece in the highest bit. Read only: writing here leaves `count` behind.
+   */
+  readonly words: Int32Array;
   #count = 0;
 
   /**
@@ -16,7 +21,8 @@ export class Bitfield {
    */
   constructor(length: number, bytes?: Uint8Array) {
     this.length = length;
-    this.bytes = new Uint8Array(Math.ceil(length / 8));
+    this.words = new Int32Array(Math.ceil(length / 32));
+    this.bytes = new Uint8Array(this.words.buffer, 0, Math.ceil(length / 8));
     if (!bytes) return;
     if (bytes.length !== this.bytes.length) {
       throw new RangeError(`a bitfield of ${length} pieces has ${this.bytes.length} bytes, not ${bytes.length}`);
@@ -26,7 +32,7 @@ export class Bitfield {
     if (spare > 0 && (this.bytes[this.bytes.length - 1]! & ((1 << spare) - 1)) !== 0) {
       throw new RangeError("a spare bit of the bitfield is set");
     }
-    for (const byte of this.bytes) this.#count += popCount(byte);
+    for (let index = 0; index < this.words.length; index++) this.#count += popCount(this.words[index]!);
   }
 
   /** How many are in the set. */
@@ -69,7 +75,10 @@ export class Bitfield {
   }
 
   clone(): Bitfield {
-    return new Bitfield(this.length, this.bytes);
+    const copy = new Bitfield(this.length);
+    copy.words.set(this.words);
+    copy.#count = this.#count;
+    return copy;
   }
 
   /** The lowest index at or above `from` that is not in the set; `length` when there is none. */
@@ -88,12 +97,16 @@ export class Bitfield {
   }
 }
 
-function popCount(byte: number): number {
-  let bits = byte;
-  let count = 0;
-  while (bits) {
-    bits &= bits - 1;
-    count += 1;
-  }
-  return count;
+const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** @returns A word of `Bitfield.words` with its first piece in the highest bit, whatever this machine's byte order. */
+export function inPieceOrder(word: number): number {
+  if (!littleEndian) return word;
+  return (word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24);
+}
+
+function popCount(word: number): number {
+  let bits = word - ((word >>> 1) & 0x55555555);
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

@@ -102,8 +102,13 @@ export class BlobStore implements AsyncDisposable {
     if (blob.isPublic) return;
     blob.isPublic = true;
     if (!blob.committed) return;
-    await this.#init.storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
     this.#offer(blob.id);
+    try {
+      await this.#init.storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
+    } catch (error) {
+      // Only the next process would have known by it.
+      this.#init.log.warn("could not note that a blob is public", { blob: blob.id, error });
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

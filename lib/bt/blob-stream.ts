@@ -18,6 +18,8 @@ export interface BlobStreamOptions {
   readonly end?: number;
   /** Buffers of at least a chunk. */
   readonly buffers: BufferPool;
+  /** Ends a wait for bytes at once: the stream errors. */
+  readonly signal?: AbortSignal;
   /** Called when the stream ended, failed or was cancelled. */
   onClose?(): void;
 }
@@ -26,10 +28,11 @@ export interface BlobStreamOptions {
  * The blob's layout must be known. Pulled in chunks of up to 1 MiB; an error of the blob errors the stream.
  * The stream never closes the blob.
  */
-export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, buffers, onClose }: BlobStreamOptions): ReadableStream<Uint8Array> {
+export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, buffers, signal, onClose }: BlobStreamOptions): ReadableStream<Uint8Array> {
   const demand = { position: start, end, waitingSince: undefined as number | undefined };
   const forget = blob.committed ? () => {} : blob.demand(demand);
   const gone = new AbortController();
+  const ended = signal ? AbortSignal.any([gone.signal, signal]) : gone.signal;
   let closed = false;
   const close = () => {
     if (closed) return;
@@ -41,7 +44,7 @@ export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, bu
     {
       async pull(controller) {
         try {
-          const chunk = await nextChunk(blob, { demand, buffers, signal: gone.signal });
+          const chunk = await nextChunk(blob, { demand, buffers, signal: ended });
           controller.enqueue(chunk);
           demand.position += chunk.length;
           if (demand.position < end) return;

@@ -20,6 +20,8 @@ import { urgentPieces } from "./urgency.ts";
 const TICK = 50;
 /** Failures in a row after which a source is left. */
 const MAX_FAILURES = 3;
+/** Fewer bytes than these are no progress: a source that sends a byte now and then must not keep the origin away. */
+const TRICKLE = 16 * 1024;
 
 /** What a download needs. */
 export interface DownloadInit {
@@ -69,6 +71,7 @@ export class Download {
   readonly #stop = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastProgress: number;
+  #trickle = 0;
 
   /** The blob's layout must be known. */
   constructor(init: DownloadInit) {
@@ -83,7 +86,7 @@ export class Download {
     this.#lastProgress = this.#now();
   }
 
-  /** Monotonic ms when the last byte arrived. */
+  /** Monotonic ms when bytes worth the name arrived last. */
   get lastProgress(): number {
     return this.#lastProgress;
   }
@@ -204,7 +207,7 @@ export class Download {
     const { source } = state;
     const have = this.#blob.have!;
     if (source.chooses) {
-      const asked = this.#asked(now);
+      const asked = this.#asked(source, now);
       if (asked.full) return false;
       void this.#fetch(state, undefined, asked, urgent.find((piece) => !asked.has(piece)));
       return true;
@@ -226,11 +229,12 @@ export class Download {
     return true;
   }
 
-  /** What this host has or asked for, without what is late. */
-  #asked(now: number): Bitfield {
+  /** What this host has or asked for, without what is late elsewhere. */
+  #asked(source: PieceSource, now: number): Bitfield {
     const asked = this.#blob.have!.clone();
     for (const [piece, flights] of this.#flights) {
-      if (!isLate(flights, { now, medianMs: this.#median.value })) asked.add(piece);
+      const own = flights.some((flight) => flight.source === source);
+      if (own || !isLate(flights, { now, medianMs: this.#median.value })) asked.add(piece);
     }
     for (let piece = 0; piece < asked.length; piece++) if (this.#blob.isWriting(piece)) asked.add(piece);
     return asked;
@@ -282,7 +286,11 @@ export class Download {
         const flight = track(index);
         flight.received += bytes;
         flight.progress = flight.received / this.#layout.length(index);
-        this.#lastProgress = this.#now();
+        this.#trickle += bytes;
+        if (this.#trickle >= TRICKLE) {
+          this.#trickle = 0;
+          this.#lastProgress = this.#now();
+        }
         this.#init.onBytes?.(flight.source.kind, bytes);
       },
     };

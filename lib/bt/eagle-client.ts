@@ -33,6 +33,10 @@ export class EagleClient {
     const handle = await this.#store.acquire(digest, (blob, signal) => this.#fetch(blob, request, signal), options);
     if (handle.source === "cache") metrics.cacheHits.inc();
     else if (handle.source === "fetched") metrics.cacheMisses.inc();
+    if (request.onlyPublic && !handle.blob.isPublic) {
+      handle.release();
+      throw new BlobError("unavailable", `${digest} is here, but its registry cannot be asked who may have it`);
+    }
     if (request.isPublic) await this.#store.publish(handle.blob);
     return handle;
   }
@@ -47,8 +51,13 @@ export class EagleClient {
     const fetch = new Fetch(blob, request, this.#context);
     this.#fetches.set(blob.id, fetch);
     blob.done.catch((error) => {
-      if (error instanceof BlobError && error.code === "digest_mismatch") this.#mismatches.add(blob.digest);
+      if (!(error instanceof BlobError && error.code === "digest_mismatch")) return;
+      // What a lying peer said tells nothing about the origin.
+      if (fetch.hashesFrom) this.#context.bans.add(fetch.hashesFrom);
+      else this.#mismatches.add(blob.digest);
     });
-    void fetch.run(signal).finally(() => this.#fetches.delete(blob.id));
+    void fetch.run(signal).finally(() => {
+      if (this.#fetches.get(blob.id) === fetch) this.#fetches.delete(blob.id);
+    });
   }
 }

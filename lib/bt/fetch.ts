@@ -66,6 +66,10 @@ export interface FetchRequest {
   readonly origin: Origin;
   /** Whether an anonymous caller may read it: only then others are asked. */
   readonly isPublic: boolean;
+  /** Nobody could say who may read it: a private one that is here already is refused. */
+  readonly onlyPublic?: boolean;
+  /** Bytes, as the origin told: who says otherwise is not believed. */
+  readonly size?: number | undefined;
 }
 
 /** See the module. */
@@ -80,6 +84,7 @@ export class Fetch {
   #download: Download | undefined;
   #filling: Promise<void> | undefined;
   #noSeeder = false;
+  #hashesFrom: string | undefined;
   #announcing = false;
 
   constructor(blob: LiveBlob, request: FetchRequest, context: FetchContext) {
@@ -87,6 +92,11 @@ export class Fetch {
     this.#request = request;
     this.#context = context;
     this.#log = context.log.child({ blob: blob.digest.toString() });
+  }
+
+  /** The peer whose list of hashes was taken in want of a seeder: its word alone. */
+  get hashesFrom(): string | undefined {
+    return this.#hashesFrom;
   }
 
   /** Fills the blob or fails it; never rejects. */
@@ -209,11 +219,16 @@ export class Fetch {
     else if (event.type === "metainfo") blob.addHashes(0, this.#checked(event.metainfo).pieces);
     else {
       if (event.digest !== blob.digest.toString()) throw new BlobError("digest_mismatch", `${seeder.host} answered for ${event.digest}`);
+      if (!this.#isSize(event.size)) throw new BlobError("unavailable", `${seeder.host} has ${event.size} bytes as ${blob.digest}`);
       if (event.size > this.#context.maxSize) throw new BlobError("too_large", `${blob.digest}: ${event.size} bytes are more than the cache may hold`);
       await blob.begin(new Layout(event.size, event.pieceLength));
       if (event.inline) await this.#storeInline(event.inline);
       else this.#join("seeder", endpointOf(seeder));
     }
+  }
+
+  #isSize(size: number): boolean {
+    return this.#request.size === undefined || this.#request.size === size;
   }
 
   #checked(bytes: Uint8Array): ReturnType<typeof decodeMetainfo> {
@@ -252,7 +267,8 @@ export class Fetch {
         if (asked.has(name)) continue;
         asked.add(name);
         const metainfo = await fetchPeerMetainfo(http, { peer, digest: this.#blob.digest, signal });
-        if (!metainfo || metainfo.layout.size > maxSize) continue;
+        if (!metainfo || metainfo.layout.size > maxSize || !this.#isSize(metainfo.layout.size)) continue;
+        this.#hashesFrom = name;
         await this.#blob.begin(metainfo.layout);
         this.#blob.addHashes(0, metainfo.pieces);
         return;

@@ -3,29 +3,32 @@
  * @module
  */
 
-/** Keeps the last `window` values. */
+/** Keeps the last `window` values, also in order: reading the median costs nothing, adding a value one move through them. */
 export class RunningMedian {
   readonly #values: number[] = [];
+  readonly #sorted: number[] = [];
   readonly #window: number;
   #at = 0;
-  #cached: number | undefined;
 
   constructor(window = 31) {
     this.#window = window;
   }
 
   add(value: number): void {
+    const sorted = this.#sorted;
+    let place = sorted.length;
+    if (place === this.#window) {
+      place = sorted.indexOf(this.#values[this.#at]!);
+      while (place + 1 < sorted.length && sorted[place + 1]! < value) sorted[place] = sorted[++place]!;
+    }
+    while (place > 0 && sorted[place - 1]! > value) sorted[place] = sorted[--place]!;
+    sorted[place] = value;
     this.#values[this.#at] = value;
     this.#at = (this.#at + 1) % this.#window;
-    this.#cached = undefined;
   }
 
   /** Undefined before the first value. */
   get value(): number | undefined {
-    if (this.#cached === undefined && this.#values.length > 0) {
-      const sorted = [...this.#values].sort((a, b) => a - b);
-      this.#cached = sorted[sorted.length >> 1];
-    }
-    return this.#cached;
+    return this.#sorted[this.#sorted.length >> 1];
   }
 }

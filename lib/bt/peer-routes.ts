@@ -14,11 +14,12 @@ import { type Digest, parseDigest } from "../registry/digest.ts";
 import { availabilityStream } from "./availability-stream.ts";
 import { Bitfield } from "./bitfield.ts";
 import type { BufferPool } from "./buffer-pool.ts";
+import { BlobError } from "./errors.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { encodeMetainfo } from "./metainfo.ts";
 import { pieceStream } from "./piece-stream.ts";
-import type { Uploader } from "./uploader.ts";
+import { PARK_MS, type Uploader } from "./uploader.ts";
 import { HEADER, parsePeerHeader } from "./wire-format.ts";
 
 /** A bitfield of the largest piece list. */
@@ -71,6 +72,7 @@ async function withBlob(
     return await serve(handle);
   } catch (error) {
     handle.release();
+    if (error instanceof BlobError) return ociError(404, "BLOB_UNKNOWN", `${digest} is not offered here any more`);
     throw error;
   }
 }
@@ -118,10 +120,14 @@ function hasAll(blob: LiveBlob, start: number, end: number): boolean {
 
 function serveAvailability({ onPeer }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
   const peer = parsePeerHeader(c.req.header(HEADER.peer));
+  const headers = { "content-type": "application/x-ndjson", "cache-control": "no-store" };
+  // Hono makes a HEAD of every GET and drops the body, which would then never be closed.
+  if (c.req.raw.method === "HEAD") {
+    handle.release();
+    return new Response(null, { headers });
+  }
   if (peer) onPeer?.(handle.blob.digest, { host: c.env.remoteAddress, ...peer });
-  return new Response(availabilityStream(handle.blob, () => handle.release()), {
-    headers: { "content-type": "application/x-ndjson", "cache-control": "no-store" },
-  });
+  return new Response(availabilityStream(handle.blob, () => handle.release()), { headers });
 }
 
 function serveMetainfo(handle: Handle<LiveBlob>): Response {
@@ -131,6 +137,19 @@ function serveMetainfo(handle: Handle<LiveBlob>): Response {
   return new Response(encodeMetainfo({ ...metainfo, isPublic: true }) as Uint8Array<ArrayBuffer>, {
     headers: { "content-type": "application/x-bittorrent" },
   });
+}
+
+/** Waits for the layout as long as a request may park. */
+async function hasLayout(blob: LiveBlob, signal: AbortSignal): Promise<boolean> {
+  if (blob.layout) return true;
+  const late = AbortSignal.timeout(PARK_MS);
+  try {
+    await blob.waitFor(() => blob.layout !== undefined, AbortSignal.any([signal, late]));
+    return true;
+  } catch (error) {
+    if (signal.aborted || !late.aborted) throw error;
+    return false;
+  }
 }
 
 async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Promise<Response> {
@@ -144,7 +163,10 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     handle.release();
     return ociError(413, "SIZE_INVALID", "the bitfield is too large");
   }
-  await blob.waitFor(() => blob.layout !== undefined, signal);
+  if (!(await hasLayout(blob, signal))) {
+    handle.release();
+    return new Response(null, { status: 204 });
+  }
   let asked: Bitfield;
   try {
     asked = new Bitfield(blob.layout!.count, body);

@@ -4,7 +4,7 @@
  * the endgame asks a second source for a piece that is late by the swarm's own measure (docs/design.md, "Picker").
  * @module
  */
-import type { Bitfield } from "./bitfield.ts";
+import { type Bitfield, inPieceOrder } from "./bitfield.ts";
 
 /** A request under way. */
 export interface Flight {
@@ -39,6 +39,8 @@ export interface PickState {
 
 /** A piece is late when it takes this many median piece times. */
 const LATE = 2.5;
+/** But never before this, ms: on a fast line the median is shorter than the hiccups of a busy host. */
+const LATE_LEAST_MS = 100;
 /** A piece further in than this is not asked for again: its rest comes sooner than a copy. */
 const FAR_IN = 0.6;
 /** At most so many requests for one piece. */
@@ -55,18 +57,26 @@ export function pickPiece(state: PickState): number | undefined {
   return rarest(state) ?? latest(state);
 }
 
+/** Looks at 32 pieces at a time, and at single ones only where there is something to choose. */
 function rarest(state: PickState): number | undefined {
-  const { offered, have, known, flights, availability } = state;
+  const { flights, availability } = state;
+  const [offered, have, known] = [state.offered.words, state.have.words, state.known.words];
   let best: number | undefined;
   let rarity = Number.POSITIVE_INFINITY;
   let ties = 0;
-  for (let piece = 0; piece < offered.length; piece++) {
-    if (!offered.has(piece) || have.has(piece) || !known.has(piece) || flights.has(piece)) continue;
-    const sources = availability[piece] ?? 0;
-    if (sources > rarity) continue;
-    ties = sources < rarity ? 1 : ties + 1;
-    rarity = sources;
-    if (ties === 1 || state.random() * ties < 1) best = piece;
+  for (let index = 0; index < offered.length; index++) {
+    const open = offered[index]! & known[index]! & ~have[index]!;
+    if (open === 0) continue;
+    for (let bits = inPieceOrder(open); bits !== 0; ) {
+      const bit = Math.clz32(bits);
+      bits &= ~(0x80000000 >>> bit);
+      const piece = index * 32 + bit;
+      const sources = availability[piece] ?? 0;
+      if (sources > rarity || flights.has(piece)) continue;
+      ties = sources < rarity ? 1 : ties + 1;
+      rarity = sources;
+      if (ties === 1 || state.random() * ties < 1) best = piece;
+    }
   }
   return best;
 }
@@ -89,6 +99,6 @@ function latest(state: PickState): number | undefined {
 export function isLate(under: readonly Flight[], state: Pick<PickState, "medianMs" | "now">): boolean {
   if (under.length === 0) return true;
   if (under.length >= MAX_COPIES || state.medianMs === undefined) return false;
-  const limit = LATE * state.medianMs;
+  const limit = Math.max(LATE_LEAST_MS, LATE * state.medianMs);
   return under.every((flight) => state.now - flight.startedAt > limit && flight.progress < FAR_IN);
 }

@@ -32,6 +32,12 @@ export interface ResilientStreamInit {
 export function resilientStream(blob: LiveBlob, init: ResilientStreamInit): ReadableStream<Uint8Array> {
   const gone = new AbortController();
   const chunks = deliver(blob, init, gone.signal);
+  let closed = false;
+  const close = () => {
+    if (closed) return;
+    closed = true;
+    init.onClose?.();
+  };
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -39,20 +45,20 @@ export function resilientStream(blob: LiveBlob, init: ResilientStreamInit): Read
           const { value, done } = await chunks.next();
           if (done) {
             controller.close();
-            init.onClose?.();
+            close();
           } else {
             init.onBytes?.(value.length);
             controller.enqueue(value);
           }
         } catch (error) {
-          init.onClose?.();
+          close();
           controller.error(error);
         }
       },
       async cancel() {
         gone.abort();
         await chunks.return(undefined).catch(() => {});
-        init.onClose?.();
+        close();
       },
     },
     { highWaterMark: 0 },
@@ -62,7 +68,11 @@ export function resilientStream(blob: LiveBlob, init: ResilientStreamInit): Read
 async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let position = init.start;
   try {
-    for await (const chunk of blobStream(blob, { start: init.start, end: init.end, buffers: init.buffers })) {
+    await blob.waitFor(() => blob.layout !== undefined, signal);
+    if (blob.size !== init.size) {
+      throw new BlobError("unavailable", `${blob.digest}: ${init.size} bytes were promised, what arrives has ${blob.size}`);
+    }
+    for await (const chunk of blobStream(blob, { start: init.start, end: init.end, buffers: init.buffers, signal })) {
       position += chunk.length;
       yield chunk;
     }
@@ -77,10 +87,10 @@ async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: Abort
 /** The rest from the origin; of a whole blob the last bytes wait for the digest. */
 async function* fromOrigin(
   blob: LiveBlob,
-  { start, end, size, origin, wasWhole }: ResilientStreamInit & { wasWhole: boolean },
+  { start, end, size, origin, buffers, wasWhole }: ResilientStreamInit & { wasWhole: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const hash = wasWhole ? await hashDelivered(blob, start) : undefined;
+  const hash = wasWhole ? await hashDelivered(blob, { length: start, buffers }) : undefined;
   const read = await origin.read({ start, end }, signal);
   if (read.size !== undefined && read.size !== size) {
     read.close();
@@ -101,10 +111,13 @@ async function* fromOrigin(
   if (held) yield held;
 }
 
-/** The digest so far, or undefined when the disk does not give back what it gave out: then the client's own check must do. */
-async function hashDelivered(blob: LiveBlob, length: number): Promise<Hash | undefined> {
+/**
+ * The digest of what the client has, read back from where it came.
+ * @throws BlobError storage when the disk does not give back what it gave out: nobody could vouch for the whole then.
+ */
+async function hashDelivered(blob: LiveBlob, { length, buffers }: { length: number; buffers: BufferPool }): Promise<Hash> {
   const hash = createDigestHash(blob.digest);
-  const buffer = new Uint8Array(Math.min(length, 1024 * 1024));
+  const buffer = buffers.take();
   try {
     for (let position = 0; position < length; position += buffer.length) {
       const part = buffer.subarray(0, Math.min(buffer.length, length - position));
@@ -112,7 +125,9 @@ async function hashDelivered(blob: LiveBlob, length: number): Promise<Hash | und
       hash.update(part);
     }
     return hash;
-  } catch {
-    return undefined;
+  } catch (cause) {
+    throw new BlobError("storage", `${blob.digest}: what was delivered cannot be read back`, { cause });
+  } finally {
+    buffers.give(buffer);
   }
 }

@@ -10,14 +10,14 @@ import { chooseNext } from "./next-piece.ts";
 import { ServedPieces } from "./served-pieces.ts";
 
 /** A request waits at most this long, ms. */
-const PARK_MS = 10_000;
+export const PARK_MS = 10_000;
 /** No repeat before so many median piece times. */
 const REPEAT = 3;
 /** The no-repeat time before any piece was sent, ms. */
 const FIRST_REPEAT_MS = 1000;
 /** Requests that may wait at once, for the whole host. */
 const MAX_WAITING = 10_000;
-/** So many requests in a row for which there is nothing now end a look through the queue. */
+/** After so many requests for which a blob has nothing now, others for that blob are not looked at this time. */
 const MAX_MISSES = 64;
 
 /** A piece to send. `done` must be called when it was sent or the asker left. */
@@ -55,6 +55,7 @@ export class Uploader {
   /** In the order they came. */
   readonly #waiting = new Set<Waiter>();
   #busy = 0;
+  #looking = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
@@ -89,17 +90,27 @@ export class Uploader {
 
   #onChange(waiter: Waiter, change: BlobChange): void {
     if (change.type === "failed") this.#leave(waiter, change.error);
-    else if (change.type === "piece" && this.#busy < this.#slots) this.#serve();
+    else if (change.type === "piece" && this.#busy < this.#slots) this.#serveSoon();
   }
 
   #leave(waiter: Waiter, reason: unknown): void {
     if (this.#waiting.delete(waiter)) waiter.reject(reason);
   }
 
+  /** One look for all who wait for the same piece. */
+  #serveSoon(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    queueMicrotask(() => {
+      this.#looking = false;
+      this.#serve();
+    });
+  }
+
   /** Gives free slots to those who wait, the first first. */
   #serve(): void {
     const now = this.#now();
-    let misses = 0;
+    const misses = new Map<LiveBlob, number>();
     let soonest = Number.POSITIVE_INFINITY;
     for (const waiter of this.#waiting) {
       const expires = waiter.since + PARK_MS;
@@ -109,10 +120,12 @@ export class Uploader {
         continue;
       }
       soonest = Math.min(soonest, expires);
-      if (this.#busy >= this.#slots || misses >= MAX_MISSES) break;
+      if (this.#busy >= this.#slots) break;
+      const missed = misses.get(waiter.blob) ?? 0;
+      if (missed >= MAX_MISSES) continue;
       const choice = this.#choose(waiter, now);
       if (choice.kind === "later") {
-        misses += 1;
+        misses.set(waiter.blob, missed + 1);
         soonest = Math.min(soonest, choice.at ?? Number.POSITIVE_INFINITY);
         continue;
       }

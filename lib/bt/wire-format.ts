@@ -24,6 +24,11 @@ export type AvailabilityLine =
   | { readonly type: "add"; readonly pieces: readonly number[] }
   | { readonly type: "remove"; readonly pieces: readonly number[] };
 
+/** Thrown for a line about a blob cut in another way: that peer follows another list, which is no lie. */
+export class OtherLayoutError extends Error {
+  override readonly name = "OtherLayoutError";
+}
+
 /** One JSON object a line; an empty line keeps the connection alive. */
 export function formatLine(line: AvailabilityLine): string {
   if (line.type !== "have") return `${JSON.stringify({ [line.type]: line.pieces })}\n`;
@@ -39,7 +44,7 @@ export function parseLine(text: string, count: number): AvailabilityLine {
   if (typeof value !== "object" || value === null) throw new Error("a line is not an object");
   const line = value as Record<string, unknown>;
   if (typeof line.have === "string") {
-    if (line.pieces !== count) throw new Error(`the peer's blob has ${String(line.pieces)} pieces, not ${count}`);
+    if (line.pieces !== count) throw new OtherLayoutError(`the peer's blob has ${String(line.pieces)} pieces, not ${count}`);
     return { type: "have", bits: new Bitfield(count, Buffer.from(line.have, "base64")) };
   }
   for (const type of ["add", "remove"] as const) {

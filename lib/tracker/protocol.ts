@@ -112,7 +112,7 @@ export class TrackerProtocol {
     const { info_hash: infoHash, event, left = Number.POSITIVE_INFINITY } = params;
     if (!EVENTS.has(event)) throw new TrackerError("invalid", "invalid event");
     const peer = readPeer(params);
-    // The package takes %uXXXX for one character, which is no byte.
+    // The package counts characters; whether they were bytes shows here.
     if (typeof infoHash !== "string" || !KEY.test(infoHash)) throw new TrackerError("invalid", "invalid info_hash");
     const complete = left === 0 || event === "completed";
     const eagle = params.eagle === "1";

@@ -3,7 +3,8 @@
  * network devices. TypeScript over netns.sh; delay and loss by netns-delay.c. Root and Linux only.
  */
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { isAlive } from "../bench/workspace.ts";
 import { fileURLToPath } from "node:url";
 import type { Process, StartOptions } from "./processes.ts";
 import type { Rig } from "./rig.ts";
@@ -48,6 +49,9 @@ export class Net {
   readonly #rig: Rig;
   readonly #prefix: string;
   readonly #remove: () => void;
+  readonly #children = new Set<Process>();
+  /** Lives in the bridge's namespace, where every cable's other end can be read. */
+  #watcher: Process | undefined;
   #closed = false;
 
   private constructor(rig: Rig, prefix: string, options: NetOptions) {
@@ -62,7 +66,7 @@ export class Net {
 
   /**
    * Makes the hosts. Namespaces that a killed run left behind are removed first.
-   * @throws Error with what `ip` and `tc` said when that fails: no root, no room for namespaces.
+   * @throws Error with what `ip` and `tc` said when that fails: no root, no iproute2.
    */
   static async create(rig: Rig, options: NetOptions): Promise<Net> {
     sweep();
@@ -71,13 +75,15 @@ export class Net {
     const { hosts, rate, originRate = rate, seedRate = rate } = options;
     net.#run("down");
     net.#run("up", hosts, rate, originRate, seedRate);
+    net.#watcher = net.#start("br", "sh", ["-c", "echo ready; exec sleep infinity"], {});
+    await net.#watcher.line(/ready/);
     if (options.delayMs || options.loss) await net.#delay(options.delayMs ?? 0, options.loss ?? 0);
     return net;
   }
 
   /** The `h` hosts. */
   get hosts(): HostName[] {
-    return Array.from({ length: this.options.hosts }, (_, index) => `h${index + 1}` as HostName);
+    return Array.from({ length: this.options.hosts }, (_, index): HostName => `h${index + 1}`);
   }
 
   /** Its IPv4 address. */
@@ -89,8 +95,15 @@ export class Net {
 
   /** Starts a command on a host. */
   start(host: HostName, command: string, args: readonly string[], options: StartOptions = {}): Process {
-    const words = ["netns", "exec", `${this.#prefix}-${host}`, command, ...args];
-    return this.#rig.processes.start("ip", words, { name: `${command.split("/").at(-1)} on ${host}`, ...options });
+    return this.#start(host, command, args, options);
+  }
+
+  /** Runs a command on a host to its end. @returns its output. @throws Error when it fails. */
+  async run(host: HostName, command: string, args: readonly string[]): Promise<string> {
+    const child = this.start(host, command, args);
+    const { code, signal } = await child.exited;
+    if (code !== 0) throw new Error(`${child.name} ended with ${signal ?? code}: ${child.output.slice(-2000)}`);
+    return child.output;
   }
 
   /** Gives one host another line, Mbit/s both ways. */
@@ -103,22 +116,36 @@ export class Net {
     this.#run("link", host, "down");
   }
 
-  /** What the host's device has counted, framing taken out. */
-  traffic(host: HostName): Traffic {
-    const files = ["tx_bytes", "tx_packets", "rx_bytes", "rx_packets"];
-    const paths = files.map((file) => `/sys/class/net/eth0/statistics/${file}`);
-    const text = execFileSync("ip", ["netns", "exec", `${this.#prefix}-${host}`, "cat", ...paths], { encoding: "utf8" });
-    const [sent = 0, sentPackets = 0, received = 0, receivedPackets = 0] = text.trim().split("\n").map(Number);
-    return { sent: sent - framing * sentPackets, received: received - framing * receivedPackets };
+  /** What all hosts' cables have carried, framing taken out. */
+  traffic(): Map<HostName, Traffic> {
+    const lines = readFileSync(`/proc/${this.#watcher?.pid}/net/dev`, "utf8").split("\n");
+    const found = lines.flatMap((line): [HostName, Traffic][] => {
+      const match = /^\s*p-(\w+):\s*(.*)$/.exec(line);
+      if (match === null) return [];
+      // This end of the cable receives what the host sends.
+      const [sent, sentPackets, , , , , , , received, receivedPackets] = match[2]!.trim().split(/\s+/).map(Number);
+      const traffic = { sent: sent! - framing * sentPackets!, received: received! - framing * receivedPackets! };
+      return [[match[1] as HostName, traffic]];
+    });
+    return new Map(found);
   }
 
   /** Ends what runs in the namespaces and removes them. */
   async close(): Promise<void> {
     if (this.#closed) return;
-    await this.#rig.processes.killAll();
+    await Promise.all([...this.#children].map((child) => child.kill()));
     this.#run("down");
     this.#closed = true;
     process.off("exit", this.#remove);
+  }
+
+  #start(host: HostName | "br", command: string, args: readonly string[], options: StartOptions): Process {
+    const words = ["netns", "exec", `${this.#prefix}-${host}`, command, ...args];
+    const name = `${command.split("/").at(-1)} on ${host}`;
+    const child = this.#rig.processes.start("ip", words, { name, ...options });
+    this.#children.add(child);
+    child.exited.then(() => this.#children.delete(child));
+    return child;
   }
 
   async #delay(delayMs: number, loss: number): Promise<void> {
@@ -132,8 +159,9 @@ export class Net {
   }
 
   #run(...words: (string | number)[]): void {
+    const env = { ...process.env, P: this.#prefix };
     try {
-      execFileSync(script, words.map(String), { env: { ...process.env, P: this.#prefix }, stdio: ["ignore", "ignore", "pipe"] });
+      execFileSync(script, words.map(String), { env, stdio: ["ignore", "ignore", "pipe"] });
     } catch (cause) {
       const said = (cause as { stderr?: Buffer }).stderr?.toString().trim();
       throw new Error(`netns.sh ${words.join(" ")}: ${said ?? (cause as Error).message}`, { cause });
@@ -143,10 +171,12 @@ export class Net {
 
 /** Removes the namespaces of runs whose process is gone. */
 function sweep(): void {
-  const names = namespaces().flatMap((name) => /^(eb(\d+))-/.exec(name)?.slice(1) ?? []);
-  for (let index = 0; index < names.length; index += 2) {
-    if (isAlive(Number(names[index + 1]))) continue;
-    execFileSync(script, ["down"], { env: { ...process.env, P: names[index] }, stdio: "ignore" });
+  const prefixes = new Map(namespaces().flatMap((name) => {
+    const match = /^(eb(\d+))-/.exec(name);
+    return match === null ? [] : [[match[1]!, Number(match[2])] as const];
+  }));
+  for (const [prefix, pid] of prefixes) {
+    if (!isAlive(pid)) execFileSync(script, ["down"], { env: { ...process.env, P: prefix }, stdio: "ignore" });
   }
 }
 
@@ -155,14 +185,5 @@ function namespaces(): string[] {
     return readdirSync("/run/netns");
   } catch {
     return [];
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

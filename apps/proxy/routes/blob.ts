@@ -13,7 +13,7 @@ import type { Verdict } from "../../../lib/access/access.ts";
 import { rangeResponse } from "../../../lib/http/file-response.ts";
 import { parseRange } from "../../../lib/http/ranges.ts";
 import type { Digest } from "../../../lib/registry/digest.ts";
-import { ociError } from "../../../lib/registry/errors.ts";
+import { type OciErrorCode, ociError } from "../../../lib/registry/errors.ts";
 import type { Upstream } from "../../../lib/registry/upstreams.ts";
 import type { ProxyParts } from "../cmd/parts.ts";
 import { callerOf, passThrough, unavailable } from "./pass-through.ts";
@@ -35,7 +35,10 @@ export async function serveBlob(request: Request, query: BlobQuery, parts: Proxy
   if (isEmptyBlob(digest)) return wholeResponse(request, digest, 0, () => new Blob([]).stream());
   const authorization = request.headers.get("authorization") ?? undefined;
   const verdict = await parts.access.check({ upstream, repository, digest, authorization, signal: request.signal });
-  if (verdict.kind === "refused") return refusal(verdict, query);
+  if (verdict.kind === "refused") {
+    const code = REFUSALS[verdict.status];
+    return code ? refusal(verdict, code, query) : await direct(request, query, parts);
+  }
   if (request.method === "HEAD") return await headBlob(request, verdict, query, parts);
   if (verdict.kind === "allowed" && verdict.size !== undefined && !parts.store.fits(verdict.size)) return await direct(request, query, parts);
   return await fromSwarm(request, verdict, query, parts);
@@ -49,13 +52,18 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
     upstream,
     repository,
     digest,
-    caller: callerOf(request, upstream),
+    // Unless the origin said that this caller may, its credentials must not bring in what is then offered to anyone.
+    caller: verdict.kind === "unknown" ? { kind: "anonymous" } : callerOf(request, upstream),
     progressTimeoutMs: parts.downloadTimeoutMs,
   });
   // An origin that cannot be asked leaves what others offer to anyone: that is public by their word.
   const isPublic = verdict.kind === "unknown" || (verdict.kind === "allowed" && verdict.isPublic);
   try {
-    handle = await acquire(request, verdict, { isPublic, origin }, query, parts);
+    handle = await parts.client.acquire(
+      digest,
+      { isPublic, onlyPublic: verdict.kind === "unknown", size: sizeOf(verdict), origin, url: new URL(query.path, upstream.base).href },
+      { signal: request.signal },
+    );
   } catch (error) {
     return await withoutEagle(request, error, verdict, query, parts);
   }
@@ -90,29 +98,14 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
   }
 }
 
-/** Without the origin's word only what is public may be had, and only from others. */
-async function acquire(
-  request: Request,
-  verdict: Verdict,
-  fetch: { isPublic: boolean; origin: ReturnType<typeof registryOrigin> },
-  { digest, upstream, path }: BlobQuery,
-  { store, client }: ProxyParts,
-): Promise<Handle<LiveBlob>> {
-  const signal = request.signal;
-  if (verdict.kind === "unknown") {
-    const present = await store.peek(digest, { signal });
-    if (present && !present.blob.isPublic) {
-      present.release();
-      throw new BlobError("unavailable", verdict.error.message, { cause: verdict.error });
-    }
-    present?.release();
-  }
-  return await client.acquire(digest, { ...fetch, url: new URL(path, upstream.base).href }, { signal });
+/** Bytes, as the origin told. */
+function sizeOf(verdict: Verdict): number | undefined {
+  return verdict.kind === "allowed" ? verdict.size : undefined;
 }
 
 /** Waits until the first byte wanted is there, or for as long as a client may wait. @returns the size of the blob. */
 async function begin(blob: LiveBlob, request: Request, verdict: Verdict): Promise<number> {
-  const told = verdict.kind === "allowed" ? verdict.size : undefined;
+  const told = sizeOf(verdict);
   const first = async () => {
     await blob.waitFor(() => blob.layout !== undefined, request.signal);
     const size = blob.size!;
@@ -132,7 +125,7 @@ async function begin(blob: LiveBlob, request: Request, verdict: Verdict): Promis
     clearTimeout(timer);
   }
   if (blob.size !== undefined && told !== undefined && blob.size !== told) {
-    throw new BlobError("digest_mismatch", `${blob.digest}: the registry says ${told} bytes, the seeder ${blob.size}`);
+    throw new BlobError("unavailable", `${blob.digest}: the registry says ${told} bytes, the seeder ${blob.size}`);
   }
   return blob.size ?? told!;
 }
@@ -143,7 +136,8 @@ async function withoutEagle(request: Request, cause: unknown, verdict: Verdict, 
   const error = BlobError.from(cause);
   parts.log.warn("a blob goes past Eagle", { blob: query.digest.toString(), origin: query.upstream.name, code: error.code, error: error.message });
   if (error.code === "digest_mismatch") return ociError(502, "UNAVAILABLE", error.message);
-  if (verdict.kind === "unknown") return unavailable(verdict.error, query.upstream);
+  // An origin that answers, if with an error, may still answer this request.
+  if (verdict.kind === "unknown" && verdict.error.status === undefined) return unavailable(verdict.error, query.upstream);
   return await direct(request, query, parts);
 }
 
@@ -188,10 +182,11 @@ function sourceOf(handle: Handle<LiveBlob>, request: Request, size: number): str
   return have?.has(piece) ? blob.sourceOf(piece) : "pending";
 }
 
-function refusal({ status, challenge }: Extract<Verdict, { kind: "refused" }>, { digest, upstream }: BlobQuery): Response {
-  const codes = { 401: "UNAUTHORIZED", 403: "DENIED", 404: "BLOB_UNKNOWN" } as const;
-  const code = status === 401 || status === 403 || status === 404 ? codes[status] : undefined;
-  const response = ociError(code ? status : 502, code ?? "UNKNOWN", `${upstream.name} answers ${status} for ${digest}`);
+/** Answers of an origin that decide; any other is no decision. */
+const REFUSALS: Readonly<Record<number, OciErrorCode>> = { 401: "UNAUTHORIZED", 403: "DENIED", 404: "BLOB_UNKNOWN" };
+
+function refusal({ status, challenge }: Extract<Verdict, { kind: "refused" }>, code: OciErrorCode, { digest, upstream }: BlobQuery): Response {
+  const response = ociError(status, code, `${upstream.name} answers ${status} for ${digest}`);
   if (challenge) response.headers.set("www-authenticate", challenge);
   return response;
 }

@@ -111,7 +111,7 @@ describe("announce", () => {
     assert.equal(await count("&numwant=1e9"), 200);
     assert.equal(await count(`&numwant=${"9".repeat(400)}`), 200);
     assert.deepEqual(packedPorts(await announce(1, "&event=stopped&compact=1")), []);
-    assert.equal((await announce(2)).get("incomplete"), 399);
+    assert.equal((await announce(2)).get("incomplete"), 398);
   });
 
   test("Eagle's own peers are told to come soon while they download, and are forgotten sooner", async () => {
@@ -140,9 +140,7 @@ describe("announce", () => {
       [{ info_hash: percent(key.subarray(1)) }, /info_hash/],
       [{ info_hash: "%41".repeat(4000) }, /info_hash/],
       [{ info_hash: `${percent(key)}&info_hash=${percent(key)}` }, /info_hash/],
-      [{ info_hash: "%u0141".repeat(20) }, /info_hash/],
       [{ peer_id: undefined }, /peer_id/],
-      [{ peer_id: "%u0141".repeat(20) }, /peer_id/],
       [{ peer_id: "__proto__" }, /peer_id/],
       [{ port: undefined }, /port/],
       [{ port: "0" }, /port/],
@@ -233,11 +231,19 @@ describe("holdings", () => {
     await beat({ add: [digest(1)], host: "127.0.0.9" }, "127.0.0.1");
     const k1 = `/announce?info_hash=${percent(swarmKey(digest(1)))}&peer_id=${percent(id(2))}&port=1&left=1`;
     assert.equal(listed(await ask(k1, "127.0.0.1"))[0]!.ip, "127.0.0.9");
-    await beat({ add: [digest(1)], host: "10.0.0.9", epoch: "f" }, "127.0.0.1");
-    assert.deepEqual(
-      listed(await ask(k1, "127.0.0.1")).map(({ ip }) => ip),
-      ["127.0.0.1"],
-    );
+  });
+
+  test("nowhere else, and no other kind of address", async () => {
+    for (const [host, remote] of [
+      ["10.0.0.9", "127.0.0.1"],
+      ["127.0.0.9", "10.0.0.1"],
+      ["localhost", "127.0.0.1"],
+    ] as const) {
+      const { beat, ask } = tracker();
+      await beat({ add: [digest(1)], host }, remote);
+      const k1 = `/announce?info_hash=${percent(swarmKey(digest(1)))}&peer_id=${percent(id(2))}&port=1&left=1`;
+      assert.equal(listed(await ask(k1, "127.0.0.1"))[0]!.ip, remote);
+    }
   });
 
   test("leases are bounded both ways, and end", async () => {
@@ -273,7 +279,8 @@ describe("holdings", () => {
         controller.enqueue(new Uint8Array(64 * 1024));
       },
     });
-    const request = new Request("http://tracker/p2p/v1/holdings", { method: "POST", body: endless, duplex: "half" });
+    const streamed = { method: "POST", body: endless, duplex: "half" };
+    const request = new Request("http://tracker/p2p/v1/holdings", streamed);
     assert.equal((await app.fetch(request, { remoteAddress: "::1" })).status, 413);
     assert.ok(sent < 30);
     assert.equal((await app.request("/p2p/v1/holdings", {}, {})).status, 404);

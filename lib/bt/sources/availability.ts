@@ -4,7 +4,7 @@
  */
 import type { HttpClient } from "../../http/client.ts";
 import type { AvailabilityLine } from "../wire-format.ts";
-import { MAX_LINE, parseLine } from "../wire-format.ts";
+import { MAX_LINE, OtherLayoutError, parseLine } from "../wire-format.ts";
 import { SourceError } from "./source.ts";
 
 /**
@@ -28,7 +28,9 @@ export async function followAvailability(
   let rest = "";
   try {
     for await (const chunk of response.body) {
-      rest += (chunk as Buffer).toString("latin1");
+      const text = (chunk as Buffer).toString("latin1");
+      rest += text;
+      if (rest.length <= MAX_LINE && !text.includes("\n")) continue;
       const lines = rest.split("\n");
       rest = lines.pop() ?? "";
       if (rest.length > MAX_LINE) throw new SourceError("liar", `${url.host} sends an endless line`);
@@ -47,6 +49,6 @@ function parse(line: string, count: number, url: URL): AvailabilityLine {
   try {
     return parseLine(line, count);
   } catch (cause) {
-    throw new SourceError("liar", `${url.host}: ${(cause as Error).message}`, { cause });
+    throw new SourceError(cause instanceof OtherLayoutError ? "other_list" : "liar", `${url.host}: ${(cause as Error).message}`, { cause });
   }
 }
