@@ -51,7 +51,12 @@ export interface AccessCheckerInit {
 }
 
 interface Entry {
-  readonly answer: { readonly allowed: boolean; readonly status: number; readonly size: number | undefined; readonly challenge: string | undefined };
+  readonly answer: {
+    readonly allowed: boolean;
+    readonly status: number;
+    readonly size: number | undefined;
+    readonly challenge: string | undefined;
+  };
   readonly at: number;
 }
 
@@ -110,15 +115,25 @@ export class AccessChecker {
     this.#downUntil.delete(upstream.name);
     try {
       const signal = AbortSignal.timeout(this.#init.timeoutMs ?? 5000);
-      const { status, size, challenge } = await this.#init.origins.headBlob(upstream, repository, digest, { caller, signal });
-      if (status === 429 || status >= 500) throw new RegistryError("unavailable", `${upstream.name} answered ${status}`, { status });
+      const { status, size, challenge } = await this.#init.origins.headBlob(upstream, repository, digest, {
+        caller,
+        signal,
+      });
+      if (status === 429 || status >= 500)
+        throw new RegistryError("unavailable", `${upstream.name} answered ${status}`, { status });
       const answer = { allowed: status === 200, status, size, challenge };
       this.#entries.set(key, { answer, at: this.#now() });
       return answer;
     } catch (cause) {
-      const error = cause instanceof RegistryError ? cause : new RegistryError("unavailable", `${upstream.name}: ${String(cause)}`, { cause });
+      const error =
+        cause instanceof RegistryError
+          ? cause
+          : new RegistryError("unavailable", `${upstream.name}: ${String(cause)}`, { cause });
       // An origin that answers, if with an error, answers the next question sooner than it can be given up.
-      if (error.status === undefined && (error.code === "aborted" || error.code === "timeout" || error.code === "unavailable")) {
+      if (
+        error.status === undefined &&
+        (error.code === "aborted" || error.code === "timeout" || error.code === "unavailable")
+      ) {
         this.#downUntil.set(upstream.name, { until: this.#now() + (this.#init.restMs ?? 2000), error });
         this.#init.log.warn("an origin cannot be asked", { origin: upstream.name, error: error.message });
       }
@@ -134,6 +149,11 @@ function verdict(answer: Entry["answer"]): Verdict {
 
 /** Credentials are kept as a hash. */
 function keyOf({ upstream, repository, digest }: AccessQuery, caller: Caller): string {
-  const who = caller.kind === "caller" ? createHash("sha256").update(caller.authorization ?? "").digest("base64") : caller.kind;
+  const who =
+    caller.kind === "caller"
+      ? createHash("sha256")
+          .update(caller.authorization ?? "")
+          .digest("base64")
+      : caller.kind;
   return `${upstream.name} ${repository} ${digest} ${who}`;
 }

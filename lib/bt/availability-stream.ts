@@ -12,8 +12,14 @@ const ALIVE_MS = 5000;
 /** Lines that wait for a slow reader; one that falls further behind is left. */
 const MAX_BACKLOG = 1024;
 
-/** Ends when the blob fails; stays open after it is complete. `onClose` is called once, at the end. */
-export function availabilityStream(blob: LiveBlob, onClose: () => void): ReadableStream<Uint8Array> {
+/**
+ * Ends when the blob fails or `stopping` aborts; stays open after the blob is complete. `onClose` is called once, at the
+ * end.
+ */
+export function availabilityStream(
+  blob: LiveBlob,
+  { onClose, stopping }: { onClose: () => void; stopping?: AbortSignal | undefined },
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let added: number[] = [];
   let begun = false;
@@ -21,9 +27,11 @@ export function availabilityStream(blob: LiveBlob, onClose: () => void): Readabl
   let alive: ReturnType<typeof setInterval> | undefined;
   let unsubscribe = () => {};
   let closed = false;
+  let end = () => {};
   const close = () => {
     if (closed) return;
     closed = true;
+    stopping?.removeEventListener("abort", end);
     clearTimeout(batch);
     clearInterval(alive);
     unsubscribe();
@@ -39,6 +47,13 @@ export function availabilityStream(blob: LiveBlob, onClose: () => void): Readabl
             controller.error(new Error("the reader of a list of pieces is too slow"));
           } else controller.enqueue(encoder.encode(text));
         };
+        end = () => {
+          if (closed) return;
+          close();
+          controller.close();
+        };
+        if (stopping?.aborted) return end();
+        stopping?.addEventListener("abort", end, { once: true });
         const begin = () => {
           if (begun || !blob.layout || !blob.have) return;
           begun = true;
@@ -46,10 +61,8 @@ export function availabilityStream(blob: LiveBlob, onClose: () => void): Readabl
         };
         unsubscribe = blob.subscribe((change) => {
           if (change.type === "layout") begin();
-          else if (change.type === "failed") {
-            close();
-            controller.close();
-          } else if (change.type === "piece") {
+          else if (change.type === "failed") end();
+          else if (change.type === "piece") {
             added.push(change.piece);
             batch ??= setTimeout(() => {
               batch = undefined;

@@ -10,7 +10,11 @@ export class BanList {
   readonly #max: number;
   readonly #now: () => number;
 
-  constructor({ banMs = 600_000, max = 1000, now = () => performance.now() }: { banMs?: number; max?: number; now?: () => number } = {}) {
+  constructor({
+    banMs = 600_000,
+    max = 1000,
+    now = () => performance.now(),
+  }: { banMs?: number; max?: number; now?: () => number } = {}) {
     this.#banMs = banMs;
     this.#max = max;
     this.#now = now;

@@ -139,7 +139,8 @@ export class BlobStore implements AsyncDisposable {
     await storage.createWithMetaInfo(blob.id, encodeMetainfo(metainfo));
     await storage.upload(blob.id, { path: storage.getPartialPath(blob.id) });
     // Published while it was being stored.
-    if (blob.isPublic && !metainfo.isPublic) await storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
+    if (blob.isPublic && !metainfo.isPublic)
+      await storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
     if (blob.isPublic) this.#offer(blob.id);
   }
 
@@ -148,7 +149,11 @@ export class BlobStore implements AsyncDisposable {
     const metainfo = await this.#readMetainfo(id);
     const stat = await storage.stat(id);
     if (metainfo.id !== id || stat.size !== metainfo.layout.size) throw new BlobNotFoundError(id);
-    return LiveBlob.committed({ digest: digestOf(id), metainfo, file: await openBlobFile(storage.getFilePath(id), "r") });
+    return LiveBlob.committed({
+      digest: digestOf(id),
+      metainfo,
+      file: await openBlobFile(storage.getFilePath(id), "r"),
+    });
   }
 
   /** @throws BlobNotFoundError also for one that cannot be read: the blob is fetched anew then. */

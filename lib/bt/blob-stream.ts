@@ -28,7 +28,10 @@ export interface BlobStreamOptions {
  * The blob's layout must be known. Pulled in chunks of up to 1 MiB; an error of the blob errors the stream.
  * The stream never closes the blob.
  */
-export function blobStream(blob: LiveBlob, { start = 0, end = blob.size ?? 0, buffers, signal, onClose }: BlobStreamOptions): ReadableStream<Uint8Array> {
+export function blobStream(
+  blob: LiveBlob,
+  { start = 0, end = blob.size ?? 0, buffers, signal, onClose }: BlobStreamOptions,
+): ReadableStream<Uint8Array> {
   const demand = { position: start, end, waitingSince: undefined as number | undefined };
   const forget = blob.committed ? () => {} : blob.demand(demand);
   const gone = new AbortController();
@@ -76,7 +79,10 @@ export async function firstByte(blob: LiveBlob, position: number, end: number, s
   }
 }
 
-async function nextChunk(blob: LiveBlob, { demand, buffers, signal }: { demand: Demand; buffers: BufferPool; signal: AbortSignal }): Promise<Uint8Array> {
+async function nextChunk(
+  blob: LiveBlob,
+  { demand, buffers, signal }: { demand: Demand; buffers: BufferPool; signal: AbortSignal },
+): Promise<Uint8Array> {
   let length = readable(blob, demand.position, demand.end);
   if (length === 0) {
     demand.waitingSince = performance.now();

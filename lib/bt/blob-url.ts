@@ -26,21 +26,31 @@ export function blobUrl(url: string, upstreams: Upstreams): { upstream: Upstream
   const { upstream, path } = locate(url, upstreams);
   const parsed = parsePath(path);
   if (parsed?.kind !== "blob") {
-    throw new MetaInfoError("invalid_argument", `${JSON.stringify(url.slice(0, 300))} is not the URL of a blob: want .../v2/<name>/blobs/<digest>`);
+    throw new MetaInfoError(
+      "invalid_argument",
+      `${JSON.stringify(url.slice(0, 300))} is not the URL of a blob: want .../v2/<name>/blobs/<digest>`,
+    );
   }
   const { repository, digest } = parsed;
-  if (isEmptyBlob(digest)) throw new MetaInfoError("failed_precondition", `${digest} is the empty blob: it has no metainfo`);
+  if (isEmptyBlob(digest))
+    throw new MetaInfoError("failed_precondition", `${digest} is the empty blob: it has no metainfo`);
   return { upstream, repository, digest };
 }
 
 function locate(url: string, upstreams: Upstreams): { upstream: Upstream; path: string } {
   if (url.startsWith("/")) {
-    if (!upstreams.default) throw new MetaInfoError("invalid_argument", "a path alone needs seederCfg.origin; send the whole URL of the blob");
+    if (!upstreams.default)
+      throw new MetaInfoError(
+        "invalid_argument",
+        "a path alone needs seederCfg.origin; send the whole URL of the blob",
+      );
     return { upstream: upstreams.default, path: url.split(/[?#]/, 1)[0]! };
   }
-  if (!URL.canParse(url)) throw new MetaInfoError("invalid_argument", `${JSON.stringify(url.slice(0, 300))} is not a URL`);
+  if (!URL.canParse(url))
+    throw new MetaInfoError("invalid_argument", `${JSON.stringify(url.slice(0, 300))} is not a URL`);
   const parsed = new URL(url);
   const upstream = upstreams.byUrl(parsed);
-  if (!upstream) throw new MetaInfoError("permission_denied", `${parsed.host} is not among the allowed origins of this seeder`);
+  if (!upstream)
+    throw new MetaInfoError("permission_denied", `${parsed.host} is not among the allowed origins of this seeder`);
   return { upstream, path: parsed.pathname };
 }

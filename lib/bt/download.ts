@@ -4,7 +4,7 @@
  * @module
  */
 import type { Logger } from "../log/log.ts";
-import { Bitfield } from "./bitfield.ts";
+import type { Bitfield } from "./bitfield.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
 import type { Layout } from "./layout.ts";
@@ -13,11 +13,19 @@ import type { LiveBlob, SourceKind } from "./live-blob.ts";
 import { RunningMedian } from "./median.ts";
 import { type Flight, isLate, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
-import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, SourceError } from "./sources/source.ts";
+import {
+  type FetchedPiece,
+  type PieceAsk,
+  type PieceSource,
+  type SourceChange,
+  SourceError,
+} from "./sources/source.ts";
 import { urgentPieces } from "./urgency.ts";
 
 /** How often lateness is looked at while pieces are under way, ms. */
 const TICK = 50;
+/** A request under way for so long, ms, must have brought bytes at this rate, bytes/s, or its source is left. */
+const TOO_SLOW = { afterMs: 10_000, rate: 16 * 1024 };
 /** Failures in a row after which a source is left. */
 const MAX_FAILURES = 3;
 /** Fewer bytes than these are no progress: a source that sends a byte now and then must not keep the origin away. */
@@ -101,7 +109,10 @@ export class Download {
   }
 
   add(source: PieceSource): void {
-    if (this.#stop.signal.aborted || this.#blob.have?.full) return source.close();
+    if (this.#stop.signal.aborted || this.#blob.have?.full) {
+      source.close();
+      return;
+    }
     this.#sources.set(source, { source, busy: 0, failures: 0, restUntil: 0 });
     source.start((change) => this.#onSourceChange(source, change));
     this.#schedule();
@@ -183,6 +194,7 @@ export class Download {
     const { have, hashes } = this.#blob;
     if (this.#stop.signal.aborted || !have || !hashes || have.full || this.#blob.error) return;
     const now = this.#now();
+    this.#leaveTricklers(now);
     const urgent = urgentPieces(this.#blob, { now, medianMs: this.#median.value });
     for (const state of this.#sources.values()) {
       if (state.restUntil > now) continue;
@@ -191,6 +203,18 @@ export class Download {
       }
     }
     this.#tick();
+  }
+
+  /** A source that sends a byte now and then would pass for a living one for ever. */
+  #leaveTricklers(now: number): void {
+    for (const flight of [...this.#allFlights()]) {
+      const ms = now - flight.startedAt;
+      if (flight.arrived || ms < TOO_SLOW.afterMs || flight.received >= (ms / 1000) * TOO_SLOW.rate) continue;
+      this.remove(
+        flight.source,
+        new SourceError("failed", `${flight.source.name} sends less than ${TOO_SLOW.rate} bytes/s`),
+      );
+    }
   }
 
   /** Looks again soon: lateness and rests end by time alone. */
@@ -209,7 +233,12 @@ export class Download {
     if (source.chooses) {
       const asked = this.#asked(source, now);
       if (asked.full) return false;
-      void this.#fetch(state, undefined, asked, urgent.find((piece) => !asked.has(piece)));
+      void this.#fetch(
+        state,
+        undefined,
+        asked,
+        urgent.find((piece) => !asked.has(piece)),
+      );
       return true;
     }
     if (!source.pieces) return false;
@@ -240,13 +269,26 @@ export class Download {
     return asked;
   }
 
-  async #fetch(state: SourceState, piece: number | undefined, asked: Bitfield, want: number | undefined): Promise<void> {
+  async #fetch(
+    state: SourceState,
+    piece: number | undefined,
+    asked: Bitfield,
+    want: number | undefined,
+  ): Promise<void> {
     const { source } = state;
     const abort = new AbortController();
     const startedAt = this.#now();
     let flight: Active | undefined;
     const track = (index: number): Active => {
-      flight ??= this.#takeOff({ piece: index, startedAt: piece === undefined ? this.#now() : startedAt, progress: 0, received: 0, arrived: false, source, abort });
+      flight ??= this.#takeOff({
+        piece: index,
+        startedAt: piece === undefined ? this.#now() : startedAt,
+        progress: 0,
+        received: 0,
+        arrived: false,
+        source,
+        abort,
+      });
       return flight;
     };
     if (piece !== undefined) track(piece);
@@ -254,7 +296,10 @@ export class Download {
     const stopped = () => abort.abort();
     this.#stop.signal.addEventListener("abort", stopped, { once: true });
     try {
-      await this.#init.limiter.take(piece === undefined ? this.#layout.pieceLength : this.#layout.length(piece), abort.signal);
+      await this.#init.limiter.take(
+        piece === undefined ? this.#layout.pieceLength : this.#layout.length(piece),
+        abort.signal,
+      );
       const fetched = await source.fetch(this.#message({ piece, asked, want, signal: abort.signal, track }));
       state.failures = 0;
       if (flight) flight.arrived = true;
@@ -270,7 +315,19 @@ export class Download {
     }
   }
 
-  #message({ piece, asked, want, signal, track }: { piece: number | undefined; asked: Bitfield; want: number | undefined; signal: AbortSignal; track(piece: number): Active }): PieceAsk {
+  #message({
+    piece,
+    asked,
+    want,
+    signal,
+    track,
+  }: {
+    piece: number | undefined;
+    asked: Bitfield;
+    want: number | undefined;
+    signal: AbortSignal;
+    track(piece: number): Active;
+  }): PieceAsk {
     return {
       piece,
       asked,
@@ -331,6 +388,11 @@ export class Download {
     if (error.code === "liar") this.#init.onLiar?.(state.source, error);
     if (error.code !== "failed" || state.failures >= MAX_FAILURES) this.remove(state.source, error);
     else state.restUntil = this.#now() + 200 * 2 ** state.failures;
-    this.#init.log.debug("a source failed", { source: state.source.name, code: error.code, error: error.message, failures: state.failures });
+    this.#init.log.debug("a source failed", {
+      source: state.source.name,
+      code: error.code,
+      error: error.message,
+      failures: state.failures,
+    });
   }
 }

@@ -27,7 +27,11 @@ export class EagleClient {
    * A blob, committed or arriving. The caller releases the handle.
    * @throws BlobError; digest_mismatch at once when its bytes were wrong twice within the last minute.
    */
-  async acquire(digest: Digest, request: FetchRequest, options: { signal?: AbortSignal } = {}): Promise<Handle<LiveBlob>> {
+  async acquire(
+    digest: Digest,
+    request: FetchRequest,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Handle<LiveBlob>> {
     if (!this.#store.has(digest)) this.#mismatches.check(digest);
     const { metrics } = this.#context;
     const handle = await this.#store.acquire(digest, (blob, signal) => this.#fetch(blob, request, signal), options);

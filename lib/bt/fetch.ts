@@ -156,7 +156,10 @@ export class Fetch {
       const patience = download.usefulSources > 0 ? STALL_MS : ALONE_MS;
       const blind = this.#noSeeder && !this.#blob.hashes?.complete;
       if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
-      this.#log.info("nothing arrives from the swarm: reading the origin", { quietMs: Math.round(quiet), sources: download.sourceCount });
+      this.#log.info("nothing arrives from the swarm: reading the origin", {
+        quietMs: Math.round(quiet),
+        sources: download.sourceCount,
+      });
       try {
         await this.#fromOrigin(signal);
       } catch (cause) {
@@ -200,7 +203,12 @@ export class Fetch {
     if (!metainfo) throw new MetaInfoError("unavailable", "no seeder is configured");
     const avoid: URL[] = [];
     for (let attempt = 0; ; attempt++) {
-      const stream = await metainfo.streamMetaInfo({ url: this.#request.url, key: this.#blob.digest.toString(), signal, avoid });
+      const stream = await metainfo.streamMetaInfo({
+        url: this.#request.url,
+        key: this.#blob.digest.toString(),
+        signal,
+        avoid,
+      });
       try {
         for await (const event of stream.events) await this.#take(event, stream.seeder);
         return;
@@ -218,9 +226,12 @@ export class Fetch {
     else if (event.type === "hashes") blob.addHashes(event.firstIndex, event.sha1s);
     else if (event.type === "metainfo") blob.addHashes(0, this.#checked(event.metainfo).pieces);
     else {
-      if (event.digest !== blob.digest.toString()) throw new BlobError("digest_mismatch", `${seeder.host} answered for ${event.digest}`);
-      if (!this.#isSize(event.size)) throw new BlobError("unavailable", `${seeder.host} has ${event.size} bytes as ${blob.digest}`);
-      if (event.size > this.#context.maxSize) throw new BlobError("too_large", `${blob.digest}: ${event.size} bytes are more than the cache may hold`);
+      if (event.digest !== blob.digest.toString())
+        throw new BlobError("digest_mismatch", `${seeder.host} answered for ${event.digest}`);
+      if (!this.#isSize(event.size))
+        throw new BlobError("unavailable", `${seeder.host} has ${event.size} bytes as ${blob.digest}`);
+      if (event.size > this.#context.maxSize)
+        throw new BlobError("too_large", `${blob.digest}: ${event.size} bytes are more than the cache may hold`);
       await blob.begin(new Layout(event.size, event.pieceLength));
       if (event.inline) await this.#storeInline(event.inline);
       else this.#join("seeder", endpointOf(seeder));
@@ -241,7 +252,8 @@ export class Fetch {
 
   async #storeInline(bytes: Uint8Array): Promise<void> {
     const { layout } = this.#blob;
-    if (layout?.count !== 1 || bytes.length !== layout.size) throw new BlobError("digest_mismatch", `${this.#blob.digest}: the seeder sent another blob`);
+    if (layout?.count !== 1 || bytes.length !== layout.size)
+      throw new BlobError("digest_mismatch", `${this.#blob.digest}: the seeder sent another blob`);
     this.#blob.addHashes(0, createHash("sha1").update(bytes).digest());
     this.#context.metrics.bytes.inc({ source: "seeder", direction: "in" }, bytes.length);
     await this.#blob.store(0, bytes, "seeder");
@@ -286,10 +298,12 @@ export class Fetch {
     try {
       while (!signal.aborted) {
         this.#announcing = event === "started";
-        const answer = await tracker.announce(key, { ...(event ? { event } : {}), left: left(), signal }).catch((error: unknown) => {
-          if (!signal.aborted) this.#log.debug("no tracker answers", { error });
-          return undefined;
-        });
+        const answer = await tracker
+          .announce(key, { ...(event ? { event } : {}), left: left(), signal })
+          .catch((error: unknown) => {
+            if (!signal.aborted) this.#log.debug("no tracker answers", { error });
+            return undefined;
+          });
         this.#announcing = false;
         for (const peer of answer?.peers ?? []) this.addPeer(peer);
         if (answer) event = undefined;
@@ -298,7 +312,9 @@ export class Fetch {
     } catch {
       // The wait ended with the fetch.
     }
-    const last = this.#blob.have?.full ? { event: "completed" as const, left: 0 } : { event: "stopped" as const, left: left() };
+    const last = this.#blob.have?.full
+      ? { event: "completed" as const, left: 0 }
+      : { event: "stopped" as const, left: left() };
     tracker.announce(key, last).catch(() => {});
   }
 

@@ -3,16 +3,16 @@
  * words to the trackers.
  * @module
  */
-import { minFreeBytes, type MinFree } from "../config/index.ts";
+import { type MinFree, minFreeBytes } from "../config/index.ts";
 import { HttpClient } from "../http/client.ts";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { OriginClient } from "../registry/origin-client.ts";
 import { FsStorage } from "../storage/index.ts";
-import { Heartbeat } from "../tracker/heartbeat.ts";
 import { TrackerClient } from "../tracker/client.ts";
-import { BufferPool } from "./buffer-pool.ts";
+import { Heartbeat } from "../tracker/heartbeat.ts";
 import { BlobStore } from "./blob-store.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import { RateLimiter } from "./limiter.ts";
 import { createPeerId } from "./peer-id.ts";
 import { CHUNK } from "./piece-stream.ts";
@@ -60,6 +60,10 @@ export interface Host extends AsyncDisposable {
   join(port: number): Swarm;
   /** Takes over what an earlier process stored. */
   start(): Promise<void>;
+  /** Aborts when this host stops to serve others. */
+  readonly stopping: AbortSignal;
+  /** Lets go of other hosts that wait for pieces: call it before their listener is closed. */
+  stop(): void;
 }
 
 /** @throws StorageError when the root directory cannot be used. */
@@ -71,6 +75,8 @@ export async function createHost(
   const storage = await FsStorage.open({ rootDirectory: config.rootDirectory });
   const http = new HttpClient({ idleTimeoutMs: Math.max(30_000, config.downloadTimeout * 1000) });
   const pool = new ConnectionPool();
+  const stopping = new AbortController();
+  const uploader = new Uploader();
   let heartbeat: Heartbeat | undefined;
   const store = new BlobStore({
     storage,
@@ -84,7 +90,7 @@ export async function createHost(
   });
   return {
     store,
-    uploader: new Uploader(),
+    uploader,
     buffers: new BufferPool(CHUNK, MAX_IDLE_BUFFERS),
     downLimiter: new RateLimiter(config.downloadRateLimit),
     upLimiter: new RateLimiter(config.uploadRateLimit),
@@ -94,7 +100,14 @@ export async function createHost(
     peerIdHex: Buffer.from(peerId).toString("hex"),
     join(port) {
       if (config.trackers.length === 0) return { tracker: undefined, async [Symbol.asyncDispose]() {} };
-      const common = { trackers: config.trackers, peerId, port, http, log, ...(config.zone ? { zone: config.zone } : {}) };
+      const common = {
+        trackers: config.trackers,
+        peerId,
+        port,
+        http,
+        log,
+        ...(config.zone ? { zone: config.zone } : {}),
+      };
       const tracker = new TrackerClient({ ...common, metrics });
       const beat = new Heartbeat({ ...common, ...(config.advertise ? { host: config.advertise } : {}) });
       heartbeat = beat;
@@ -109,6 +122,11 @@ export async function createHost(
       };
     },
     start: () => store.start(),
+    stopping: stopping.signal,
+    stop() {
+      stopping.abort();
+      uploader.close();
+    },
     async [Symbol.asyncDispose]() {
       await store[Symbol.asyncDispose]();
       pool[Symbol.dispose]();

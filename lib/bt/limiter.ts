@@ -25,7 +25,10 @@ export class RateLimiter {
    * @param bytesPerSecond 0 for no limit.
    * @param options.burst Bytes that may go at once after a pause; default a tenth of a second's.
    */
-  constructor(bytesPerSecond: number, { burst = bytesPerSecond / 10, now = () => performance.now() }: { burst?: number; now?: () => number } = {}) {
+  constructor(
+    bytesPerSecond: number,
+    { burst = bytesPerSecond / 10, now = () => performance.now() }: { burst?: number; now?: () => number } = {},
+  ) {
     this.#rate = bytesPerSecond;
     this.#burst = burst;
     this.#now = now;
@@ -51,6 +54,10 @@ export class RateLimiter {
     const onAbort = () => {
       const index = this.#waiters.indexOf(waiter);
       if (index >= 0) this.#waiters.splice(index, 1);
+      if (this.#waiters.length === 0) {
+        clearTimeout(this.#timer);
+        this.#timer = undefined;
+      }
       reject(signal?.reason);
     };
     signal?.addEventListener("abort", onAbort, { once: true });

@@ -9,7 +9,7 @@ import type { Digest } from "../registry/digest.ts";
 import { Bitfield } from "./bitfield.ts";
 import { type BlobFile, openBlobFile } from "./blob-file.ts";
 import { BlobError } from "./errors.ts";
-import { Layout } from "./layout.ts";
+import type { Layout } from "./layout.ts";
 import type { Metainfo } from "./metainfo.ts";
 import { PieceHashes } from "./piece-hashes.ts";
 import { PrefixDigest } from "./prefix-digest.ts";
@@ -164,7 +164,10 @@ export class LiveBlob implements Cacheable {
     if (this.#error) throw this.#error;
     const known = this.#layout ?? this.#beginning?.layout;
     if (known && !known.equals(layout)) {
-      throw new BlobError("digest_mismatch", `${this.digest}: one source says ${known.size} bytes, another ${layout.size}`);
+      throw new BlobError(
+        "digest_mismatch",
+        `${this.digest}: one source says ${known.size} bytes, another ${layout.size}`,
+      );
     }
     if (this.#layout) return;
     this.#beginning ??= { layout, opened: this.#makeFile(layout) };
@@ -197,7 +200,10 @@ export class LiveBlob implements Cacheable {
     const hashes = this.#hashes;
     const count = sha1s.length / 20;
     if (!hashes || !Number.isInteger(count) || first < 0 || first + count > hashes.known.length) {
-      throw new BlobError("digest_mismatch", `${this.digest}: piece hashes ${first}..${first + count} are out of range`);
+      throw new BlobError(
+        "digest_mismatch",
+        `${this.digest}: piece hashes ${first}..${first + count} are out of range`,
+      );
     }
     for (let index = 0; index < count; index++) {
       if (!hashes.set(first + index, sha1s.subarray(index * 20, index * 20 + 20))) {
@@ -220,7 +226,8 @@ export class LiveBlob implements Cacheable {
   async store(piece: number, bytes: Uint8Array, source: SourceKind): Promise<boolean> {
     if (this.#error) throw this.#error;
     const [layout, have, file, prefix] = [this.#layout, this.#have, this.#file, this.#prefix];
-    if (!layout || !have || !file || !prefix) throw new BlobError("storage", `${this.digest}: a piece before the layout`);
+    if (!layout || !have || !file || !prefix)
+      throw new BlobError("storage", `${this.digest}: a piece before the layout`);
     if (have.has(piece) || this.#writing.has(piece)) return false;
     if (bytes.length !== layout.length(piece)) throw new RangeError(`piece ${piece} has ${bytes.length} bytes`);
     this.#writing.add(piece);

@@ -32,7 +32,10 @@ export class MismatchMemory {
   /** @throws BlobError digest_mismatch */
   check(digest: Digest): void {
     if ((this.#recent(digest)?.count ?? 0) >= 2) {
-      throw new BlobError("digest_mismatch", `${digest}: the origin's bytes had another digest twice; asked again in a minute`);
+      throw new BlobError(
+        "digest_mismatch",
+        `${digest}: the origin's bytes had another digest twice; asked again in a minute`,
+      );
     }
   }
 

@@ -43,7 +43,7 @@ export function chooseNext(state: NextState): NextChoice {
   let open = false;
   for (let piece = 0; piece < have.length; piece++) {
     // The asker mostly has a long beginning: 32 at a time.
-    if ((piece & 31) === 0 && asked.words[piece >> 5] === -1) piece += 32;
+    while ((piece & 31) === 0 && asked.words[piece >> 5] === -1) piece += 32;
     if (piece >= have.length) break;
     if (asked.has(piece)) continue;
     open = true;

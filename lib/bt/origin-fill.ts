@@ -91,7 +91,10 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
       throw new BlobError("unavailable", `${origin.name} does not tell the size of ${blob.digest}`);
     }
     if (read.size > maxSize) {
-      throw new BlobError("too_large", `${blob.digest}: ${read.size} bytes are more than the cache may hold (${maxSize})`);
+      throw new BlobError(
+        "too_large",
+        `${blob.digest}: ${read.size} bytes are more than the cache may hold (${maxSize})`,
+      );
     }
     if (read.size === 0) throw new BlobError("digest_mismatch", `${origin.name} sends nothing as ${blob.digest}`);
     await blob.begin(new Layout(read.size));
@@ -205,7 +208,8 @@ class PieceCutter {
   async push(chunk: Uint8Array): Promise<void> {
     let rest = chunk;
     while (rest.length > 0) {
-      if (this.#piece >= this.#layout.count) throw new RegistryError("changed", `${this.#blob.digest}: the origin sends more than it said`);
+      if (this.#piece >= this.#layout.count)
+        throw new RegistryError("changed", `${this.#blob.digest}: the origin sends more than it said`);
       const length = this.#layout.length(this.#piece);
       this.#buffer ??= this.#buffers.take();
       const part = rest.subarray(0, Math.min(rest.length, length - this.#filled));
@@ -221,7 +225,8 @@ class PieceCutter {
   async finish(end: number): Promise<void> {
     await Promise.all(this.#writes);
     if (this.#failure) throw this.#failure;
-    if (this.#piece < end) throw new RegistryError("unavailable", `${this.#blob.digest}: the origin sends less than it said`);
+    if (this.#piece < end)
+      throw new RegistryError("unavailable", `${this.#blob.digest}: the origin sends less than it said`);
   }
 
   async #emit(bytes: Uint8Array): Promise<void> {
@@ -264,5 +269,8 @@ const CODES: Readonly<Record<string, BlobErrorCode>> = {
 function asBlobError(cause: unknown, blob: LiveBlob, origin: string): BlobError {
   if (cause instanceof BlobError) return cause;
   if (!(cause instanceof RegistryError)) return BlobError.from(cause);
-  return new BlobError(CODES[cause.code] ?? "unavailable", `${blob.digest} from ${origin}: ${cause.message}`, { cause, challenge: cause.challenge });
+  return new BlobError(CODES[cause.code] ?? "unavailable", `${blob.digest} from ${origin}: ${cause.message}`, {
+    cause,
+    challenge: cause.challenge,
+  });
 }

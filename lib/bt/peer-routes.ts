@@ -9,8 +9,8 @@ import { rangeResponse } from "../http/file-response.ts";
 import { parseRange } from "../http/ranges.ts";
 import { BodyTooLargeError, readBytes } from "../http/read-bytes.ts";
 import type { RequestEnv } from "../http/server.ts";
-import { ociError } from "../registry/errors.ts";
 import { type Digest, parseDigest } from "../registry/digest.ts";
+import { ociError } from "../registry/errors.ts";
 import { availabilityStream } from "./availability-stream.ts";
 import { Bitfield } from "./bitfield.ts";
 import type { BufferPool } from "./buffer-pool.ts";
@@ -32,6 +32,8 @@ export interface PeerRoutesInit {
   readonly limiter: RateLimiter;
   /** Buffers that bodies are read into. */
   readonly buffers: BufferPool;
+  /** Aborts when this host stops: open lists of pieces end, and requests that wait for a piece. */
+  readonly stopping?: AbortSignal;
   /** Bytes that went to another host. */
   onBytes?(bytes: number): void;
   /** Another host follows what this one has, and can be asked for what it has itself. */
@@ -78,7 +80,11 @@ async function withBlob(
 }
 
 /** GET and HEAD of a range; a range that is exactly one piece carries its hash. */
-function servePieces({ limiter, buffers, onBytes }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
+function servePieces(
+  { limiter, buffers, onBytes }: PeerRoutesInit,
+  c: Context<Env>,
+  handle: Handle<LiveBlob>,
+): Response {
   const { blob } = handle;
   const { layout, have } = blob;
   const range = layout && parseRange(c.req.header("range") ?? null, layout.size);
@@ -95,7 +101,14 @@ function servePieces({ limiter, buffers, onBytes }: PeerRoutesInit, c: Context<E
     headers: pieceHeaders(blob, start, end),
     open: (from, to) => {
       opened = true;
-      return pieceStream(blob, { start: from, end: to, limiter, buffers, ...(onBytes ? { onBytes } : {}), onClose: () => handle.release() });
+      return pieceStream(blob, {
+        start: from,
+        end: to,
+        limiter,
+        buffers,
+        ...(onBytes ? { onBytes } : {}),
+        onClose: () => handle.release(),
+      });
     },
   });
   if (!opened) handle.release();
@@ -118,7 +131,7 @@ function hasAll(blob: LiveBlob, start: number, end: number): boolean {
   return true;
 }
 
-function serveAvailability({ onPeer }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
+function serveAvailability({ onPeer, stopping }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
   const peer = parsePeerHeader(c.req.header(HEADER.peer));
   const headers = { "content-type": "application/x-ndjson", "cache-control": "no-store" };
   // Hono makes a HEAD of every GET and drops the body, which would then never be closed.
@@ -127,7 +140,7 @@ function serveAvailability({ onPeer }: PeerRoutesInit, c: Context<Env>, handle: 
     return new Response(null, { headers });
   }
   if (peer) onPeer?.(handle.blob.digest, { host: c.env.remoteAddress, ...peer });
-  return new Response(availabilityStream(handle.blob, () => handle.release()), { headers });
+  return new Response(availabilityStream(handle.blob, { onClose: () => handle.release(), stopping }), { headers });
 }
 
 function serveMetainfo(handle: Handle<LiveBlob>): Response {

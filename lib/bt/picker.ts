@@ -85,7 +85,8 @@ function latest(state: PickState): number | undefined {
   let best: number | undefined;
   let oldest = Number.POSITIVE_INFINITY;
   for (const [piece, under] of state.flights) {
-    if (!state.offered.has(piece) || state.have.has(piece) || !state.known.has(piece) || !isLate(under, state)) continue;
+    if (!state.offered.has(piece) || state.have.has(piece) || !state.known.has(piece) || !isLate(under, state))
+      continue;
     const started = under[0]!.startedAt;
     if (started < oldest) {
       oldest = started;

@@ -23,7 +23,10 @@ export interface PieceStreamInit {
 }
 
 /** Pulled in chunks of up to 1 MiB. */
-export function pieceStream(blob: LiveBlob, { start, end, limiter, buffers, onBytes, onClose }: PieceStreamInit): ReadableStream<Uint8Array> {
+export function pieceStream(
+  blob: LiveBlob,
+  { start, end, limiter, buffers, onBytes, onClose }: PieceStreamInit,
+): ReadableStream<Uint8Array> {
   const gone = new AbortController();
   let position = start;
   let closed = false;

@@ -15,6 +15,7 @@ export function registryOrigin(
   const { upstream, repository, digest, caller, progressTimeoutMs } = init;
   return {
     name: upstream.name,
-    read: (range, signal) => client.readBlob(upstream, repository, digest, { ...range, caller, signal, progressTimeoutMs }),
+    read: (range, signal) =>
+      client.readBlob(upstream, repository, digest, { ...range, caller, signal, progressTimeoutMs }),
   };
 }

@@ -70,7 +70,10 @@ async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: Abort
   try {
     await blob.waitFor(() => blob.layout !== undefined, signal);
     if (blob.size !== init.size) {
-      throw new BlobError("unavailable", `${blob.digest}: ${init.size} bytes were promised, what arrives has ${blob.size}`);
+      throw new BlobError(
+        "unavailable",
+        `${blob.digest}: ${init.size} bytes were promised, what arrives has ${blob.size}`,
+      );
     }
     for await (const chunk of blobStream(blob, { start: init.start, end: init.end, buffers: init.buffers, signal })) {
       position += chunk.length;
@@ -115,7 +118,10 @@ async function* fromOrigin(
  * The digest of what the client has, read back from where it came.
  * @throws BlobError storage when the disk does not give back what it gave out: nobody could vouch for the whole then.
  */
-async function hashDelivered(blob: LiveBlob, { length, buffers }: { length: number; buffers: BufferPool }): Promise<Hash> {
+async function hashDelivered(
+  blob: LiveBlob,
+  { length, buffers }: { length: number; buffers: BufferPool },
+): Promise<Hash> {
   const hash = createDigestHash(blob.digest);
   const buffer = buffers.take();
   try {

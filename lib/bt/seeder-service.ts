@@ -10,8 +10,8 @@ import type { OriginClient } from "../registry/origin-client.ts";
 import type { Upstream, Upstreams } from "../registry/upstreams.ts";
 import { MetaInfoError, type MetaInfoErrorCode } from "../rpc/errors.ts";
 import { type BlobEvent, MAX_INLINE_BYTES, type MetaInfoQuery, type MetaInfoService } from "../rpc/meta-info.ts";
-import { blobUrl } from "./blob-url.ts";
 import type { BlobStore } from "./blob-store.ts";
+import { blobUrl } from "./blob-url.ts";
 import { BlobError, type BlobErrorCode } from "./errors.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
@@ -151,7 +151,12 @@ export class SeederService implements MetaInfoService {
         async (cause) => {
           const error = BlobError.from(cause);
           metrics.originReads.inc({ result: error.code });
-          log.warn("could not read a blob from its origin", { blob: blob.digest.toString(), origin: upstream.name, code: error.code, error: error.message });
+          log.warn("could not read a blob from its origin", {
+            blob: blob.digest.toString(),
+            origin: upstream.name,
+            code: error.code,
+            error: error.message,
+          });
           await blob.fail(error);
         },
       );

@@ -88,13 +88,22 @@ export class Uploader {
     }
   }
 
+  /** Lets go of all who wait: there is nothing for them here any more. */
+  close(): void {
+    for (const waiter of this.#waiting) waiter.resolve(undefined);
+    this.#waiting.clear();
+    this.#wakeAt(Number.POSITIVE_INFINITY);
+  }
+
   #onChange(waiter: Waiter, change: BlobChange): void {
     if (change.type === "failed") this.#leave(waiter, change.error);
     else if (change.type === "piece" && this.#busy < this.#slots) this.#serveSoon();
   }
 
   #leave(waiter: Waiter, reason: unknown): void {
-    if (this.#waiting.delete(waiter)) waiter.reject(reason);
+    if (!this.#waiting.delete(waiter)) return;
+    waiter.reject(reason);
+    if (this.#waiting.size === 0) this.#wakeAt(Number.POSITIVE_INFINITY);
   }
 
   /** One look for all who wait for the same piece. */
@@ -145,7 +154,11 @@ export class Uploader {
       for (const piece of sent) asked.add(piece);
     }
     const repeatAfterMs = median === undefined ? FIRST_REPEAT_MS : REPEAT * median;
-    return chooseNext({ have: blob.have!, asked, served: served.times, servedAt: served.at, repeatAfterMs, now, want: query.want });
+    // Two requests of one asker want the same piece: it gets it once.
+    const lately =
+      query.want === undefined || query.asker === undefined ? [] : served.sentSince(query.asker, now - repeatAfterMs);
+    const want = query.want !== undefined && lately.includes(query.want) ? undefined : query.want;
+    return chooseNext({ have: blob.have!, asked, served: served.times, servedAt: served.at, repeatAfterMs, now, want });
   }
 
   #begin({ blob, query }: Waiter, piece: number, startedAt: number): Upload {
@@ -169,10 +182,13 @@ export class Uploader {
     this.#timer = undefined;
     if (this.#waiting.size === 0 || !Number.isFinite(at)) return;
     this.#timerAt = at;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#serve();
-    }, Math.max(1, Math.ceil(at - this.#now())));
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#serve();
+      },
+      Math.max(1, Math.ceil(at - this.#now())),
+    );
   }
 
   #servedOf(blob: LiveBlob): ServedPieces {

@@ -13,7 +13,10 @@ const SMALL_RANGE = 8;
  * @param state.medianMs Median ms of a piece; a reader that follows the download is hurried after three of them.
  * @returns Missing pieces, the most urgent first.
  */
-export function urgentPieces(blob: LiveBlob, state: { now: number; medianMs: number | undefined }): number[] {
+export function urgentPieces(
+  blob: Pick<LiveBlob, "layout" | "have" | "demands">,
+  state: { now: number; medianMs: number | undefined },
+): number[] {
   const { layout, have } = blob;
   if (!layout || !have || blob.demands.size === 0) return [];
   const patience = 3 * (state.medianMs ?? 100);

@@ -44,12 +44,17 @@ export function parseLine(text: string, count: number): AvailabilityLine {
   if (typeof value !== "object" || value === null) throw new Error("a line is not an object");
   const line = value as Record<string, unknown>;
   if (typeof line.have === "string") {
-    if (line.pieces !== count) throw new OtherLayoutError(`the peer's blob has ${String(line.pieces)} pieces, not ${count}`);
+    if (line.pieces !== count)
+      throw new OtherLayoutError(`the peer's blob has ${String(line.pieces)} pieces, not ${count}`);
     return { type: "have", bits: new Bitfield(count, Buffer.from(line.have, "base64")) };
   }
   for (const type of ["add", "remove"] as const) {
     const pieces = line[type];
-    if (Array.isArray(pieces) && pieces.length <= count && pieces.every((piece) => Number.isInteger(piece) && piece >= 0 && piece < count)) {
+    if (
+      Array.isArray(pieces) &&
+      pieces.length <= count &&
+      pieces.every((piece) => Number.isInteger(piece) && piece >= 0 && piece < count)
+    ) {
       return { type, pieces };
     }
   }

@@ -51,9 +51,14 @@ function packed(peers: readonly StoredPeer[]): string {
   let v4 = "";
   let v6 = "";
   for (const { ip, port } of peers) {
-    const bytes = String.fromCharCode(...packAddress(ip, port));
-    if (bytes.length === 6) v4 += bytes;
-    else v6 += bytes;
+    if (ip.includes(":")) v6 += String.fromCharCode(...packAddress(ip, port));
+    else v4 += packed4(ip, port);
   }
   return `${v4.length}:${v4}${v6 === "" ? "" : `6:peers6${v6.length}:${v6}`}`;
+}
+
+/** As `packAddress`, without an array between: this runs for each peer of each answer. */
+function packed4(ip: string, port: number): string {
+  const [a, b, c, d] = ip.split(".");
+  return String.fromCharCode(Number(a), Number(b), Number(c), Number(d), port >> 8, port & 255);
 }

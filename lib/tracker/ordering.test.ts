@@ -47,7 +47,13 @@ test("bounded, each once, the asker never", () => {
   assert.ok(!chosen.includes("x7"));
   assert.deepEqual(choosePeers(candidates, { ...all, zone: "a", numwant: 0 }), []);
   assert.equal(choosePeers(candidates, { ...all, zone: "b", numwant: 5000 }).length, 1000);
-  assert.equal(choosePeers(candidates, { ...all, zone: "b", numwant: 5, accept: () => false }).length, 0);
+  let asked = 0;
+  const refuse = () => {
+    asked += 1;
+    return false;
+  };
+  assert.equal(choosePeers(candidates, { ...all, zone: "b", numwant: 5, accept: refuse }).length, 0);
+  assert.ok(asked <= 500, "a swarm of impostors costs no more than this");
 });
 
 test("every peer of a class is as likely, in every place", () => {

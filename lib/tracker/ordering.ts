@@ -27,10 +27,20 @@ export interface Choice<T> {
   readonly random: () => number;
 }
 
+/** Refused peers that are passed over in one answer; only a swarm of impostors has so many. */
+const MAX_REFUSED = 500;
+
 /** Chooses and orders at most `numwant` peers. */
 export function choosePeers<T>(candidates: Candidates<T>, { zone, numwant, accept, random }: Choice<T>): T[] {
   const chosen: T[] = [];
-  const take = (pools: readonly (readonly T[])[]) => sample(pools, numwant, accept, random, chosen);
+  let refused = 0;
+  const take = (pools: readonly (readonly T[])[]) => {
+    for (const peer of shuffled(pools, random)) {
+      if (chosen.length >= numwant || refused >= MAX_REFUSED) return;
+      if (accept(peer)) chosen.push(peer);
+      else refused += 1;
+    }
+  };
   if (zone !== "") {
     take(near(candidates.complete, zone));
     take(near(candidates.incomplete, zone));
@@ -53,24 +63,18 @@ function far<T>(maps: readonly ZonedPeers<T>[], zone: string): (readonly T[])[] 
 }
 
 /**
- * Adds accepted peers of `pools`, in random order and each once, until `chosen` has `upTo`. A Fisher-Yates shuffle that
- * stops early; the places it would have swapped are kept aside, so that the pools stay as they are.
+ * The peers of all pools in random order, each once. A Fisher-Yates shuffle that goes only as far as it is asked; the
+ * places it would have swapped are kept aside, so that the pools stay as they are.
  */
-function sample<T>(
-  pools: readonly (readonly T[])[],
-  upTo: number,
-  accept: (peer: T) => boolean,
-  random: () => number,
-  chosen: T[],
-): void {
+function* shuffled<T>(pools: readonly (readonly T[])[], random: () => number): Generator<T> {
   let total = 0;
   for (const pool of pools) total += pool.length;
   const swapped = new Map<number, number>();
-  for (let i = 0; i < total && chosen.length < upTo; i += 1) {
+  for (let i = 0; i < total; i += 1) {
     const j = i + Math.min(Math.floor(random() * (total - i)), total - i - 1);
     const peer = at(pools, swapped.get(j) ?? j);
     swapped.set(j, swapped.get(i) ?? i);
-    if (accept(peer)) chosen.push(peer);
+    yield peer;
   }
 }
 

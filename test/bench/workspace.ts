@@ -5,6 +5,7 @@
 import { mkdtempSync, readdirSync, rmSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isAlive } from "../rig/netns.ts";
 import { Rig } from "../rig/rig.ts";
 
 const prefix = "eagle-bench-";
@@ -30,16 +31,6 @@ export function createWorkspace({ needs, parent }: { needs: number; parent?: str
     },
   });
   return rig;
-}
-
-/** Whether a process with this id exists. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 function sweep(parent: string): void {

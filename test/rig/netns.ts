@@ -4,7 +4,6 @@
  */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { isAlive } from "../bench/workspace.ts";
 import { fileURLToPath } from "node:url";
 import type { Process, StartOptions } from "./processes.ts";
 import type { Rig } from "./rig.ts";
@@ -185,5 +184,15 @@ function namespaces(): string[] {
     return readdirSync("/run/netns");
   } catch {
     return [];
+  }
+}
+
+/** Whether a process with this id exists. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

@@ -36,7 +36,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "up",
     usage: "[--origin HOST]",
-    about: "Runs all of Eagle for this host, and tells how to point docker, containerd or podman at it.",
+    about: "Runs all of Eagle for this host, and tells how to point a container engine at it.",
     group: "start",
     load: () => import("./up.ts"),
   },

@@ -38,7 +38,5 @@ export function parsed<T>(text: string, { command, flag }: FlagName, parse: (tex
 }
 
 function wrong({ command, flag }: FlagName, text: string, expected: string): UsageError {
-  return new UsageError(
-    `${command}: ${flag}: ${JSON.stringify(text)} is not ${expected}\nTry: ${command} --help`,
-  );
+  return new UsageError(`${command}: ${flag}: ${JSON.stringify(text)} is not ${expected}\nTry: ${command} --help`);
 }

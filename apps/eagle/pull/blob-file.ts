@@ -3,21 +3,17 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open, rename, rm, stat } from "node:fs/promises";
+import { createReadStream, createWriteStream } from "node:fs";
+import { rename, rm, stat } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
 import type { Digest } from "../../../lib/registry/digest.ts";
 import { verified } from "./verified.ts";
 
 /** Writes to a draft beside `path` and renames it when `bytes` ended well; nothing is left otherwise. */
 export async function writeBlobFile(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
   const draft = `${path}.${randomUUID()}.part`;
-  const handle = await open(draft, "wx");
   try {
-    try {
-      for await (const chunk of bytes) await handle.writeFile(chunk);
-    } finally {
-      await handle.close();
-    }
+    await pipeline(bytes, createWriteStream(draft, { flags: "wx" }));
     await rename(draft, path);
   } catch (error) {
     await rm(draft, { force: true });

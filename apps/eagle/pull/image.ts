@@ -5,7 +5,8 @@
 import { parseDigest } from "../../../lib/registry/digest.ts";
 import { RegistryError } from "../../../lib/registry/errors.ts";
 import { concurrently } from "./concurrently.ts";
-import { type Descriptor, mediaTypeOf, parseManifest, type Platform, type RawManifest } from "./manifest.ts";
+import { counted } from "./counted.ts";
+import { type Descriptor, mediaTypeOf, type Platform, parseManifest, type RawManifest } from "./manifest.ts";
 import { choosePlatform, platformText } from "./platform.ts";
 import type { RegistryReader } from "./registry-reader.ts";
 import { verified } from "./verified.ts";
@@ -85,7 +86,10 @@ async function resolve(reader: RegistryReader, query: ImageQuery): Promise<Resol
     const manifest = parseManifest(raw);
     const descriptor = named ?? describe(raw);
     if (raw.bytes.length !== descriptor.size) {
-      throw new RegistryError("protocol", `manifest ${raw.digest}: ${raw.bytes.length} bytes, its index says ${descriptor.size}`);
+      throw new RegistryError(
+        "protocol",
+        `manifest ${raw.digest}: ${raw.bytes.length} bytes, its index says ${descriptor.size}`,
+      );
     }
     if (manifest.kind === "image") {
       manifests.set(raw.digest, { descriptor, bytes: raw.bytes });
@@ -94,11 +98,13 @@ async function resolve(reader: RegistryReader, query: ImageQuery): Promise<Resol
     }
     if (depth >= MAX_DEPTH) throw new RegistryError("protocol", `index ${raw.digest}: indexes in indexes, too deep`);
     if (query.platform !== undefined) {
-      const chosen = choosePlatform(manifest.manifests, query.platform) ?? noneFor(raw, manifest.manifests, query.platform);
+      const chosen =
+        choosePlatform(manifest.manifests, query.platform) ?? noneFor(raw, manifest.manifests, query.platform);
       return await visit(chosen.digest, chosen, depth + 1);
     }
     for (const entry of manifest.manifests) {
-      if (manifests.size >= MAX_MANIFESTS) throw new RegistryError("protocol", `index ${raw.digest}: too many manifests`);
+      if (manifests.size >= MAX_MANIFESTS)
+        throw new RegistryError("protocol", `index ${raw.digest}: too many manifests`);
       if (!manifests.has(entry.digest)) await visit(entry.digest, entry, depth + 1);
     }
     // The index behind its manifests, for the same reason as above.
@@ -114,18 +120,13 @@ function describe(raw: RawManifest): Descriptor {
 }
 
 function noneFor(raw: RawManifest, entries: readonly Descriptor[], wanted: Platform): never {
-  const known = entries.flatMap(({ platform }) => (platform && platform.os !== "unknown" ? [platformText(platform)] : []));
+  const known = entries.flatMap(({ platform }) =>
+    platform && platform.os !== "unknown" ? [platformText(platform)] : [],
+  );
   throw new RegistryError(
     "not_found",
     `index ${raw.digest} has no image for ${platformText(wanted)}; it has: ${[...new Set(known)].join(", ").slice(0, 500)}`,
   );
-}
-
-async function* counted(bytes: AsyncIterable<Uint8Array>, onBytes?: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-  for await (const chunk of bytes) {
-    onBytes?.(chunk.length);
-    yield chunk;
-  }
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -62,7 +62,8 @@ export function parseManifest(raw: RawManifest): Manifest {
   if (!isObject(value)) throw refuse("not a JSON object");
   if (value.schemaVersion !== 2) throw refuse(`schema version ${String(value.schemaVersion)} is not supported, only 2`);
   const list = (items: unknown, what: string): Descriptor[] => {
-    if (!Array.isArray(items) || items.length > MAX_ENTRIES) throw refuse(`${what} is no list of at most ${MAX_ENTRIES}`);
+    if (!Array.isArray(items) || items.length > MAX_ENTRIES)
+      throw refuse(`${what} is no list of at most ${MAX_ENTRIES}`);
     return items.map((item, index) => descriptorOf(item) ?? raise(refuse(`${what}[${index}] is no descriptor`)));
   };
   if (isIndex(value, raw.mediaType)) return { kind: "index", manifests: list(value.manifests, "manifests") };

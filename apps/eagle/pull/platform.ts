@@ -21,7 +21,8 @@ export function machinePlatform(arch: string = process.arch): Platform {
 /** Reads `os/architecture[/variant]`. @throws Error for anything else */
 export function parsePlatform(text: string): Platform {
   const match = /^([a-z0-9]+)\/([a-z0-9]+)(?:\/([a-z0-9.]+))?$/.exec(text);
-  if (!match) throw new Error(`${JSON.stringify(text)} is no platform; expected OS/ARCHITECTURE, for example linux/arm64`);
+  if (!match)
+    throw new Error(`${JSON.stringify(text)} is no platform; expected OS/ARCHITECTURE, for example linux/arm64`);
   const [, os = "", architecture = "", variant] = match;
   return { os, architecture, ...(variant === undefined ? {} : { variant }) };
 }

@@ -10,6 +10,7 @@ import { RegistryError, registryErrorCode } from "../../../lib/registry/errors.t
 import type { OriginClient } from "../../../lib/registry/origin-client.ts";
 import { readAll } from "../../../lib/registry/token-exchange.ts";
 import type { Upstream } from "../../../lib/registry/upstreams.ts";
+import { counted } from "./counted.ts";
 import { MANIFEST_TYPES, type RawManifest } from "./manifest.ts";
 
 /** OCI distribution-spec, "Pushing manifests": registries take at least 4 MiB, and hardly one takes more. */
@@ -82,18 +83,19 @@ export class RegistryReader {
       },
     });
     const { received } = this;
-    const counted = async function* () {
-      for await (const chunk of read.body) {
-        received[source] = (received[source] ?? 0) + chunk.length;
-        yield chunk;
-      }
-    };
-    return { size: read.size, bytes: counted() };
+    const bytes = counted(read.body, (count) => {
+      received[source] = (received[source] ?? 0) + count;
+    });
+    return { size: read.size, bytes };
   }
 
   #get(
     path: string,
-    { headers, signal, headersTimeoutMs }: {
+    {
+      headers,
+      signal,
+      headersTimeoutMs,
+    }: {
       headers: Record<string, string>;
       signal?: AbortSignal | undefined;
       headersTimeoutMs?: number;

@@ -48,8 +48,9 @@ export function parseTarget(text: string): Target {
 
 function fromUrl(text: string): Target {
   const url = URL.parse(text);
-  const path = url ? parsePath(url.pathname) : undefined;
-  if (!url || url.username !== "" || url.password !== "" || (path?.kind !== "blob" && path?.kind !== "manifest")) {
+  const plain = url?.username === "" && url.password === "";
+  const path = url && plain ? parsePath(url.pathname) : undefined;
+  if (!url || (path?.kind !== "blob" && path?.kind !== "manifest")) {
     const want = "http(s)://HOST/v2/NAME/blobs/sha256:... or .../manifests/TAG";
     throw new TargetError(`${JSON.stringify(text.slice(0, 300))} is no URL of a blob or an image; expected ${want}`);
   }

@@ -23,7 +23,11 @@ export async function* verified(
     yield chunk;
   }
   if (size !== Number.POSITIVE_INFINITY && length !== size) {
-    throw new BlobError("digest_mismatch", `${digest}: ${length > size ? "more" : "fewer"} than the ${size} bytes it should have`);
+    throw new BlobError(
+      "digest_mismatch",
+      `${digest}: ${length > size ? "more" : "fewer"} than the ${size} bytes it should have`,
+    );
   }
-  if (hash.digest("hex") !== digest.hex) throw new BlobError("digest_mismatch", `${digest}: what came has another digest`);
+  if (hash.digest("hex") !== digest.hex)
+    throw new BlobError("digest_mismatch", `${digest}: what came has another digest`);
 }

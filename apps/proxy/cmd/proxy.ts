@@ -44,8 +44,15 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
   const host = await createHost(clientCfg, { log, metrics });
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(host);
-  const upstreams = new Upstreams({ origin: proxyCfg.origin, origins: proxyCfg.origins, registries: registryInits(config.registries) });
-  const metainfo = clientCfg.seeders.length > 0 ? cleanup.use(new MetaInfoClient({ seeders: clientCfg.seeders, policy: clientCfg.policy, log })) : undefined;
+  const upstreams = new Upstreams({
+    origin: proxyCfg.origin,
+    origins: proxyCfg.origins,
+    registries: registryInits(config.registries),
+  });
+  const metainfo =
+    clientCfg.seeders.length > 0
+      ? cleanup.use(new MetaInfoClient({ seeders: clientCfg.seeders, policy: clientCfg.policy, log }))
+      : undefined;
 
   // The peer port is bound first: trackers are told the port that was bound.
   const peers = await serve({
@@ -54,7 +61,10 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     fetch: (request, env) => peerApp.fetch(request, env),
     log,
   });
-  cleanup.defer(() => peers.close({ graceMs: GRACE_MS }));
+  cleanup.defer(() => {
+    host.stop();
+    return peers.close({ graceMs: GRACE_MS });
+  });
   const swarm = cleanup.use(host.join(peers.port));
   const client = new EagleClient(host.store, {
     metainfo,
@@ -70,7 +80,7 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     log,
     metrics,
   });
-  const peerApp = peerPortRoutes({ host, client, metrics, ready: () => ready });
+  const peerApp = peerPortRoutes({ host, client, metrics, log, ready: () => ready });
   await host.start();
 
   const parts: ProxyParts = {
@@ -93,8 +103,13 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     host: proxyCfg.host,
     port: proxyCfg.port,
     fetch: (request, env) => app.fetch(request, env),
-    tunnel: createTunnelHandler({ allow: (name, port) => proxyCfg.connectPorts.includes(port) && isAllowedHost(name, upstreams), log }),
-    ...(proxyCfg.certFile && proxyCfg.keyFile ? { tls: { cert: proxyCfg.certFile.content, key: proxyCfg.keyFile.content } } : {}),
+    tunnel: createTunnelHandler({
+      allow: (name, port) => proxyCfg.connectPorts.includes(port) && isAllowedHost(name, upstreams),
+      log,
+    }),
+    ...(proxyCfg.certFile && proxyCfg.keyFile
+      ? { tls: { cert: proxyCfg.certFile.content, key: proxyCfg.keyFile.content } }
+      : {}),
     log,
   });
   cleanup.defer(() => registry.close({ graceMs: GRACE_MS }));
@@ -115,7 +130,9 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
 
 /** CONNECT leads to the hosts of allowed registries alone: no open proxy. */
 function isAllowedHost(name: string, upstreams: Upstreams): boolean {
-  return upstreams.list().some((upstream) => upstream.base.hostname.replace(/^\[|\]$/g, "") === name || hostOf(upstream.name) === name);
+  return upstreams
+    .list()
+    .some((upstream) => upstream.base.hostname.replace(/^\[|\]$/g, "") === name || hostOf(upstream.name) === name);
 }
 
 function hostOf(authority: string): string {

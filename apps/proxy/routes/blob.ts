@@ -2,6 +2,8 @@
  * A blob for the engine: from the cache, from the swarm, and whatever happens from the registry.
  * @module
  */
+
+import type { Verdict } from "../../../lib/access/access.ts";
 import { firstByte } from "../../../lib/bt/blob-stream.ts";
 import { isEmptyBlob } from "../../../lib/bt/blob-url.ts";
 import { BlobError } from "../../../lib/bt/errors.ts";
@@ -9,7 +11,6 @@ import type { LiveBlob } from "../../../lib/bt/live-blob.ts";
 import { registryOrigin } from "../../../lib/bt/registry-origin.ts";
 import { resilientStream } from "../../../lib/bt/resilient-stream.ts";
 import type { Handle } from "../../../lib/cache/index.ts";
-import type { Verdict } from "../../../lib/access/access.ts";
 import { rangeResponse } from "../../../lib/http/file-response.ts";
 import { parseRange } from "../../../lib/http/ranges.ts";
 import type { Digest } from "../../../lib/registry/digest.ts";
@@ -40,7 +41,8 @@ export async function serveBlob(request: Request, query: BlobQuery, parts: Proxy
     return code ? refusal(verdict, code, query) : await direct(request, query, parts);
   }
   if (request.method === "HEAD") return await headBlob(request, verdict, query, parts);
-  if (verdict.kind === "allowed" && verdict.size !== undefined && !parts.store.fits(verdict.size)) return await direct(request, query, parts);
+  if (verdict.kind === "allowed" && verdict.size !== undefined && !parts.store.fits(verdict.size))
+    return await direct(request, query, parts);
   return await fromSwarm(request, verdict, query, parts);
 }
 
@@ -61,7 +63,13 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
   try {
     handle = await parts.client.acquire(
       digest,
-      { isPublic, onlyPublic: verdict.kind === "unknown", size: sizeOf(verdict), origin, url: new URL(query.path, upstream.base).href },
+      {
+        isPublic,
+        onlyPublic: verdict.kind === "unknown",
+        size: sizeOf(verdict),
+        origin,
+        url: new URL(query.path, upstream.base).href,
+      },
       { signal: request.signal },
     );
   } catch (error) {
@@ -84,7 +92,11 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
           buffers: parts.buffers,
           onBytes: (bytes) => parts.metrics.bytes.inc({ source: "client", direction: "out" }, bytes),
           onFailover: (position, error) => {
-            parts.log.warn("the blob failed on this host: its registry goes on", { blob: digest.toString(), position, error });
+            parts.log.warn("the blob failed on this host: its registry goes on", {
+              blob: digest.toString(),
+              position,
+              error,
+            });
           },
           onClose: () => handle.release(),
         }),
@@ -131,25 +143,46 @@ async function begin(blob: LiveBlob, request: Request, verdict: Verdict): Promis
 }
 
 /** Before the first byte went out the registry's own answer replaces whatever failed here. */
-async function withoutEagle(request: Request, cause: unknown, verdict: Verdict, query: BlobQuery, parts: ProxyParts): Promise<Response> {
+async function withoutEagle(
+  request: Request,
+  cause: unknown,
+  verdict: Verdict,
+  query: BlobQuery,
+  parts: ProxyParts,
+): Promise<Response> {
   request.signal.throwIfAborted();
   const error = BlobError.from(cause);
-  parts.log.warn("a blob goes past Eagle", { blob: query.digest.toString(), origin: query.upstream.name, code: error.code, error: error.message });
+  parts.log.warn("a blob goes past Eagle", {
+    blob: query.digest.toString(),
+    origin: query.upstream.name,
+    code: error.code,
+    error: error.message,
+  });
   if (error.code === "digest_mismatch") return ociError(502, "UNAVAILABLE", error.message);
   // An origin that answers, if with an error, may still answer this request.
-  if (verdict.kind === "unknown" && verdict.error.status === undefined) return unavailable(verdict.error, query.upstream);
+  if (verdict.kind === "unknown" && verdict.error.status === undefined)
+    return unavailable(verdict.error, query.upstream);
   return await direct(request, query, parts);
 }
 
 /** Straight from the registry. */
-export async function direct(request: Request, { upstream, path }: BlobQuery, { origins, via, metrics }: ProxyParts): Promise<Response> {
+export async function direct(
+  request: Request,
+  { upstream, path }: BlobQuery,
+  { origins, via, metrics }: ProxyParts,
+): Promise<Response> {
   metrics.requests.inc({ result: "direct" });
   const response = await passThrough(request, { origins, upstream, path, via });
   response.headers.set("x-eagle-source", "origin");
   return response;
 }
 
-async function headBlob(request: Request, verdict: Verdict, { digest, upstream }: BlobQuery, { store }: ProxyParts): Promise<Response> {
+async function headBlob(
+  request: Request,
+  verdict: Verdict,
+  { digest, upstream }: BlobQuery,
+  { store }: ProxyParts,
+): Promise<Response> {
   const handle = await store.peek(digest, { signal: request.signal });
   const known = handle && (verdict.kind === "allowed" || handle.blob.isPublic) ? handle.blob.size : undefined;
   handle?.release();
@@ -159,9 +192,20 @@ async function headBlob(request: Request, verdict: Verdict, { digest, upstream }
   return new Response(null, { status: 200, headers: blobHeaders(digest, "origin") });
 }
 
-function wholeResponse(request: Request, digest: Digest, size: number, open: () => ReadableStream<Uint8Array>): Response {
+function wholeResponse(
+  request: Request,
+  digest: Digest,
+  size: number,
+  open: () => ReadableStream<Uint8Array>,
+): Response {
   const headers = blobHeaders(digest, "cache");
-  return rangeResponse(request, { size, etag: digest.toString(), contentType: "application/octet-stream", headers, open });
+  return rangeResponse(request, {
+    size,
+    etag: digest.toString(),
+    contentType: "application/octet-stream",
+    headers,
+    open,
+  });
 }
 
 function blobHeaders(digest: Digest, source: string): Record<string, string> {
@@ -185,7 +229,11 @@ function sourceOf(handle: Handle<LiveBlob>, request: Request, size: number): str
 /** Answers of an origin that decide; any other is no decision. */
 const REFUSALS: Readonly<Record<number, OciErrorCode>> = { 401: "UNAUTHORIZED", 403: "DENIED", 404: "BLOB_UNKNOWN" };
 
-function refusal({ status, challenge }: Extract<Verdict, { kind: "refused" }>, code: OciErrorCode, { digest, upstream }: BlobQuery): Response {
+function refusal(
+  { status, challenge }: Extract<Verdict, { kind: "refused" }>,
+  code: OciErrorCode,
+  { digest, upstream }: BlobQuery,
+): Response {
   const response = ociError(status, code, `${upstream.name} answers ${status} for ${digest}`);
   if (challenge) response.headers.set("www-authenticate", challenge);
   return response;

@@ -4,8 +4,7 @@
  */
 import { Readable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
-import { ociError } from "../../../lib/registry/errors.ts";
-import { RegistryError } from "../../../lib/registry/errors.ts";
+import { ociError, RegistryError } from "../../../lib/registry/errors.ts";
 import type { Caller, OriginClient } from "../../../lib/registry/origin-client.ts";
 import type { Upstream } from "../../../lib/registry/upstreams.ts";
 
@@ -41,7 +40,8 @@ export async function passThrough(
   { origins, upstream, path, via }: { origins: OriginClient; upstream: Upstream; path: string; via: string },
 ): Promise<Response> {
   const headers: Record<string, string> = {};
-  for (const [name, value] of request.headers) if (!HOP_BY_HOP.has(name) && name !== "authorization") headers[name] = value;
+  for (const [name, value] of request.headers)
+    if (!HOP_BY_HOP.has(name) && name !== "authorization") headers[name] = value;
   headers.via = [request.headers.get("via"), via].filter(Boolean).join(", ");
   try {
     const answer = await origins.request(upstream, {

@@ -23,7 +23,11 @@ export function registryRoutes(parts: ProxyParts): Hono<Env> {
       return ociError(403, "DENIED", `${c.env.remoteAddress} may not use this proxy (proxyCfg.allowClients)`);
     }
     if (c.req.header("via")?.includes(parts.via)) {
-      return ociError(508 as 502, "UNSUPPORTED", "this request came through this proxy before: an upstream leads back to it");
+      return ociError(
+        508 as 502,
+        "UNSUPPORTED",
+        "this request came through this proxy before: an upstream leads back to it",
+      );
     }
     if (/^[a-z][a-z0-9+.-]*:\/\//i.test(c.env.target)) return await forward(c.req.raw, c.env.target, parts);
     await next();
@@ -47,7 +51,10 @@ async function mirror(request: Request, target: string, parts: ProxyParts): Prom
   const ns = params.get("ns");
   const upstream = ns === null ? parts.upstreams.default : parts.upstreams.byName(ns);
   if (!upstream) {
-    const what = ns === null ? "no default registry (proxyCfg.origin)" : `${ns} is not among the allowed registries (proxyCfg.origins)`;
+    const what =
+      ns === null
+        ? "no default registry (proxyCfg.origin)"
+        : `${ns} is not among the allowed registries (proxyCfg.origins)`;
     return ociError(404, "NAME_UNKNOWN", `${what} at this proxy`);
   }
   params.delete("ns");
@@ -67,13 +74,23 @@ async function forward(request: Request, target: string, parts: ProxyParts): Pro
   return await serve(request, upstream, url.pathname, url.search, parts);
 }
 
-async function serve(request: Request, upstream: Upstream, path: string, query: string, parts: ProxyParts): Promise<Response> {
+async function serve(
+  request: Request,
+  upstream: Upstream,
+  path: string,
+  query: string,
+  parts: ProxyParts,
+): Promise<Response> {
   const parsed = parsePath(path);
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (!parsed) {
     if (!path.startsWith("/v2/") && isRead) return await pass(request, upstream, path + query, parts);
     const digest = /\/blobs\/[^/]*$/.test(path);
-    return ociError(digest ? 400 : 404, digest ? "DIGEST_INVALID" : "NAME_INVALID", "this path names nothing a registry has");
+    return ociError(
+      digest ? 400 : 404,
+      digest ? "DIGEST_INVALID" : "NAME_INVALID",
+      "this path names nothing a registry has",
+    );
   }
   if (parsed.kind !== "blob" || !isRead) return await pass(request, upstream, path + query, parts);
   const { repository, digest } = parsed;

@@ -39,7 +39,11 @@ export async function startSeeder(config: SeederConfig, { log }: { log: Logger }
   const service = new SeederService({
     store: host.store,
     origins: host.origins,
-    upstreams: new Upstreams({ origin: seederCfg.origin, origins: seederCfg.origins, registries: registryInits(config.registries) }),
+    upstreams: new Upstreams({
+      origin: seederCfg.origin,
+      origins: seederCfg.origins,
+      registries: registryInits(config.registries),
+    }),
     downLimiter: host.downLimiter,
     maxSize: seederCfg.limitSize,
     announce: seederCfg.trackers.map((tier) => tier.map((url) => url.href)),
@@ -54,12 +58,15 @@ export async function startSeeder(config: SeederConfig, { log }: { log: Logger }
     port: daemonCfg.port,
     node: metaInfoHandler(service, { signal: stopping.signal, log }),
     fetch: (request, env) => app.fetch(request, env),
-    ...(daemonCfg.certFile && daemonCfg.keyFile ? { tls: { cert: daemonCfg.certFile.content, key: daemonCfg.keyFile.content } } : {}),
+    ...(daemonCfg.certFile && daemonCfg.keyFile
+      ? { tls: { cert: daemonCfg.certFile.content, key: daemonCfg.keyFile.content } }
+      : {}),
     log,
   });
   cleanup.defer(async () => {
     const closing = listener.close({ graceMs: GRACE_MS });
     stopping.abort();
+    host.stop();
     await closing;
   });
   cleanup.use(host.join(listener.port));

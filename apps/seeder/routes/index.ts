@@ -3,8 +3,8 @@
  * @module
  */
 import { Hono } from "hono";
-import { peerRoutes } from "../../../lib/bt/peer-routes.ts";
 import type { Host } from "../../../lib/bt/host.ts";
+import { peerRoutes } from "../../../lib/bt/peer-routes.ts";
 import type { SeederService } from "../../../lib/bt/seeder-service.ts";
 import { opsRoutes } from "../../../lib/http/ops-routes.ts";
 import type { RequestEnv } from "../../../lib/http/server.ts";
@@ -32,6 +32,7 @@ export function seederRoutes({ host, service, metrics, log, ready }: SeederRoute
       uploader: host.uploader,
       limiter: host.upLimiter,
       buffers: host.buffers,
+      stopping: host.stopping,
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
     }),
   );
@@ -40,7 +41,8 @@ export function seederRoutes({ host, service, metrics, log, ready }: SeederRoute
     if (!isDigest(text)) return ociError(400, "DIGEST_INVALID", "want /torrents/sha256:<hex>.torrent");
     const handle = await host.store.peek(parseDigest(text), { signal: c.req.raw.signal });
     try {
-      if (!handle?.blob.verified || !handle.blob.isPublic) return ociError(404, "BLOB_UNKNOWN", `${text} is not seeded here`);
+      if (!handle?.blob.verified || !handle.blob.isPublic)
+        return ociError(404, "BLOB_UNKNOWN", `${text} is not seeded here`);
       const webSeed = new URL(`/p2p/v1/blobs/${text}`, c.req.url).href;
       return c.body(service.torrent(handle.blob, webSeed) as Uint8Array<ArrayBuffer>, 200, {
         "content-type": "application/x-bittorrent",
@@ -50,7 +52,13 @@ export function seederRoutes({ host, service, metrics, log, ready }: SeederRoute
       handle?.release();
     }
   });
-  app.notFound(() => ociError(404, "UNSUPPORTED", "no such route; a seeder has /metainfo.MetaInfo/GetMetaInfo, /p2p/v1/blobs/ and /torrents/"));
+  app.notFound(() =>
+    ociError(
+      404,
+      "UNSUPPORTED",
+      "no such route; a seeder has /metainfo.MetaInfo/GetMetaInfo, /p2p/v1/blobs/ and /torrents/",
+    ),
+  );
   app.onError((error, c) => {
     if (!c.req.raw.signal.aborted) log.error("a request failed", { path: c.req.path, error });
     return ociError(500, "UNKNOWN", "internal error");

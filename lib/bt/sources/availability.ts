@@ -13,7 +13,19 @@ import { SourceError } from "./source.ts";
  */
 export async function followAvailability(
   http: HttpClient,
-  { url, headers, count, onLine, signal }: { url: URL; headers: Record<string, string>; count: number; onLine(line: AvailabilityLine): void; signal: AbortSignal },
+  {
+    url,
+    headers,
+    count,
+    onLine,
+    signal,
+  }: {
+    url: URL;
+    headers: Record<string, string>;
+    count: number;
+    onLine(line: AvailabilityLine): void;
+    signal: AbortSignal;
+  },
 ): Promise<never> {
   let response: Awaited<ReturnType<HttpClient["request"]>>;
   try {
@@ -49,6 +61,10 @@ function parse(line: string, count: number, url: URL): AvailabilityLine {
   try {
     return parseLine(line, count);
   } catch (cause) {
-    throw new SourceError(cause instanceof OtherLayoutError ? "other_list" : "liar", `${url.host}: ${(cause as Error).message}`, { cause });
+    throw new SourceError(
+      cause instanceof OtherLayoutError ? "other_list" : "liar",
+      `${url.host}: ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }

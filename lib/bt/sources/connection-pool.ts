@@ -2,8 +2,9 @@
  * Keep-alive connections to peers, shared by all blobs of a host.
  * @module
  */
+
+import { type Connection, Connector, type PeerEndpoint, PeerError, type PeerRequest } from "./connection.ts";
 import type { ResponseHead } from "./response-parser.ts";
-import { type Connection, Connector, PeerError, type PeerEndpoint, type PeerRequest } from "./connection.ts";
 
 interface Idle {
   readonly connection: Connection;
@@ -22,7 +23,11 @@ export class ConnectionPool implements Disposable {
    * @param init.idleMs Unused connections close after this; shorter than the servers' own limit.
    * @param init.perPeer Unused connections kept for each peer.
    */
-  constructor({ connector = new Connector(), idleMs = 20_000, perPeer = 4 }: { connector?: Connector; idleMs?: number; perPeer?: number } = {}) {
+  constructor({
+    connector = new Connector(),
+    idleMs = 20_000,
+    perPeer = 4,
+  }: { connector?: Connector; idleMs?: number; perPeer?: number } = {}) {
     this.#connector = connector;
     this.#idleMs = idleMs;
     this.#perPeer = perPeer;
@@ -88,7 +93,10 @@ export class ConnectionPool implements Disposable {
   #keep(endpoint: PeerEndpoint, connection: Connection): void {
     const key = keyOf(endpoint);
     const list = this.#idle.get(key) ?? [];
-    if (this.#closed || !connection.usable || list.length >= this.#perPeer) return connection.close();
+    if (this.#closed || !connection.usable || list.length >= this.#perPeer) {
+      connection.close();
+      return;
+    }
     const timer = setTimeout(() => {
       connection.close();
       const index = list.findIndex((idle) => idle.connection === connection);

@@ -80,7 +80,9 @@ export class Connection {
   #closed: PeerError | undefined;
 
   private constructor(endpoint: PeerEndpoint, buffer: Uint8Array) {
-    this.#authority = endpoint.host.includes(":") ? `[${endpoint.host}]:${endpoint.port}` : `${endpoint.host}:${endpoint.port}`;
+    this.#authority = endpoint.host.includes(":")
+      ? `[${endpoint.host}]:${endpoint.port}`
+      : `${endpoint.host}:${endpoint.port}`;
     this.#socket = endpoint.secure ? this.#connectSecurely(endpoint) : this.#connect(endpoint, buffer);
   }
 
@@ -101,7 +103,12 @@ export class Connection {
 
   /** TLS decrypts into buffers of its own. */
   #connectSecurely({ host, port }: PeerEndpoint): Socket {
-    const socket = connectSecurely({ host, port, ALPNProtocols: ["http/1.1"], ...(isIP(host) ? {} : { servername: host }) });
+    const socket = connectSecurely({
+      host,
+      port,
+      ALPNProtocols: ["http/1.1"],
+      ...(isIP(host) ? {} : { servername: host }),
+    });
     socket.setNoDelay(true);
     socket.on("data", (bytes: Buffer) => this.#onBytes(bytes));
     return socket;
@@ -111,15 +118,22 @@ export class Connection {
     const connection = new Connection(endpoint, buffer);
     const socket = connection.#socket;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(() => reject(new PeerError("connect", `${connection.#authority} did not accept in ${timeoutMs} ms`)), timeoutMs);
+    const timer = setTimeout(
+      () => reject(new PeerError("connect", `${connection.#authority} did not accept in ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     socket.once(endpoint.secure ? "secureConnect" : "connect", () => resolve());
     socket.on("error", (cause) => {
       reject(new PeerError("connect", `${connection.#authority}: ${cause.message}`, { cause }));
       connection.#end(new PeerError("closed", `${connection.#authority}: ${cause.message}`, { cause }));
     });
-    socket.on("close", () => connection.#end(new PeerError("closed", `${connection.#authority} closed the connection`)));
+    socket.on("close", () =>
+      connection.#end(new PeerError("closed", `${connection.#authority} closed the connection`)),
+    );
     socket.on("end", () => connection.#end(new PeerError("closed", `${connection.#authority} ended the connection`)));
-    socket.on("timeout", () => connection.#end(new PeerError("timeout", `${connection.#authority} sent nothing for too long`)));
+    socket.on("timeout", () =>
+      connection.#end(new PeerError("timeout", `${connection.#authority} sent nothing for too long`)),
+    );
     try {
       await promise;
     } catch (error) {
@@ -150,7 +164,15 @@ export class Connection {
     if (this.#exchange) throw new PeerError("protocol", "a request is under way on this connection");
     request.signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<ResponseHead>();
-    this.#exchange = { request, parser: new HeadParser(), head: undefined, target: undefined, received: 0, resolve, reject };
+    this.#exchange = {
+      request,
+      parser: new HeadParser(),
+      head: undefined,
+      target: undefined,
+      received: 0,
+      resolve,
+      reject,
+    };
     const onAbort = () => this.#end(new PeerError("aborted", "the request was given up"));
     request.signal?.addEventListener("abort", onAbort, { once: true });
     this.#socket.setTimeout(request.idleMs);
@@ -196,7 +218,9 @@ export class Connection {
     exchange.head = head;
     exchange.target = exchange.request.accept(head);
     if (exchange.target && exchange.target.length !== head.length) {
-      throw new ResponseParseError(`${this.#authority} sends ${head.length} bytes where ${exchange.target.length} were asked for`);
+      throw new ResponseParseError(
+        `${this.#authority} sends ${head.length} bytes where ${exchange.target.length} were asked for`,
+      );
     }
     if (!exchange.target && head.length > MAX_DISCARD) {
       throw new ResponseParseError(`${this.#authority} answered ${head.status} with ${head.length} bytes`);

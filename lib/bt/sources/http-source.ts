@@ -4,12 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import type { HttpClient } from "../../http/client.ts";
-import { Bitfield } from "../bitfield.ts";
+import type { Bitfield } from "../bitfield.ts";
 import type { Layout } from "../layout.ts";
 import { HASH_LENGTH, sameHash } from "../piece-hashes.ts";
 import { type AvailabilityLine, HEADER } from "../wire-format.ts";
 import { followAvailability } from "./availability.ts";
-import { PeerError, type PeerEndpoint } from "./connection.ts";
+import { type PeerEndpoint, PeerError } from "./connection.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { ResponseHead } from "./response-parser.ts";
 import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, SourceError } from "./source.ts";
@@ -102,7 +102,8 @@ export class HttpSource implements PieceSource {
       if (refusal) throw refusal;
       if (!buffer || piece === undefined || !told) return undefined;
       const sha1 = hash.digest();
-      if (!sameHash(sha1, told)) throw new SourceError("liar", `${this.name} sent a piece ${piece} that fails its own hash`);
+      if (!sameHash(sha1, told))
+        throw new SourceError("liar", `${this.name} sent a piece ${piece} that fails its own hash`);
       const fetched = { piece, bytes: buffer, sha1 };
       buffer = undefined;
       return fetched;
@@ -117,11 +118,20 @@ export class HttpSource implements PieceSource {
     this.#stop.abort();
   }
 
-  #message(ask: PieceAsk): { method: "GET" | "POST"; path: string; headers: Record<string, string>; body?: Uint8Array } {
+  #message(ask: PieceAsk): {
+    method: "GET" | "POST";
+    path: string;
+    headers: Record<string, string>;
+    body?: Uint8Array;
+  } {
     const path = `/p2p/v1/blobs/${this.#init.digest}`;
     if (ask.piece !== undefined) {
       const { layout } = this.#init;
-      return { method: "GET", path, headers: { Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}` } };
+      return {
+        method: "GET",
+        path,
+        headers: { Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}` },
+      };
     }
     const headers: Record<string, string> = { [HEADER.peer]: this.#init.self };
     if (ask.want !== undefined) headers[HEADER.want] = String(ask.want);

@@ -1,0 +1,46 @@
+/**
+ * @module The command line itself: help, mistakes, exit codes.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eagle } from "../testing/run-eagle.ts";
+import { COMMANDS } from "./commands.ts";
+import { renderOverview } from "./overview.ts";
+
+test("the overview names every command and fits a terminal", () => {
+  const text = renderOverview(COMMANDS);
+  for (const { name } of COMMANDS) assert.match(text, new RegExp(`^  eagle ${name}\\b`, "m"));
+  for (const line of text.split("\n")) assert.ok(line.length <= 120, line);
+});
+
+test("help is on stdout and exits 0; mistakes are on stderr and exit 2", async () => {
+  const [help, nothing, mistyped, version] = await Promise.all([
+    eagle(["--help"]),
+    eagle([]),
+    eagle(["dmo"]),
+    eagle(["--version"]),
+  ]);
+  assert.deepEqual(help, { code: 0, stdout: renderOverview(COMMANDS), stderr: "" });
+  assert.deepEqual(nothing, { code: 2, stdout: "", stderr: renderOverview(COMMANDS) });
+  assert.equal(mistyped.code, 2);
+  assert.match(mistyped.stderr, /Did you mean demo\?/);
+  assert.match(version.stdout, /^eagle \d+\.\d+\.\d+\n$/);
+});
+
+for (const { name } of COMMANDS) {
+  test(`eagle ${name}: explains itself, and refuses a flag it does not know`, async () => {
+    const [help, refused] = await Promise.all([eagle([name, "--help"]), eagle([name, "--no-such-flag"])]);
+    assert.equal(help.code, 0, help.stderr);
+    assert.match(help.stdout, new RegExp(`^Usage: eagle ${name} `));
+    assert.match(help.stdout, /--help/);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /unknown flag --no-such-flag/);
+    assert.doesNotMatch(refused.stderr, /\n {4}at /, "no stack");
+  });
+}
+
+test("a part refuses a broken configuration file", async () => {
+  const { code, stderr } = await eagle(["proxy", "--config", "/nonexistent/proxy.yaml"]);
+  assert.equal(code, 1);
+  assert.match(stderr, /\/nonexistent\/proxy\.yaml/);
+});

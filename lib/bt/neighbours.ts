@@ -1,0 +1,128 @@
+/**
+ * Which peers a download keeps. A pure function: the product, its tests and the simulator run the same code.
+ *
+ * A host keeps a bounded number of peers however large the swarm is, so its cost does not grow with it. About twenty
+ * random ones connect a swarm of any size within three or four steps. Most are taken from the host's own zone, where
+ * bytes are cheap; some must not be, or a zone would get from outside only what the seeder sends into it. Peers that
+ * do not answer are left at once; one at a time, those that have had nothing for this host, and those much slower than
+ * the others, make room for somebody new, if there is somebody (docs/design.md, "Neighbours").
+ * @module
+ */
+
+/** A peer whose pieces this host follows. */
+export interface Neighbour<K> {
+  /** What it is known by. */
+  readonly key: K;
+  /** "" when it named none. */
+  readonly zone: string;
+  /** Monotonic ms since which it is followed. */
+  readonly since: number;
+  /** Monotonic ms of the oldest request it has not sent a byte for; undefined while it owes none. */
+  readonly owingSince: number | undefined;
+  /** Pieces it has that this host lacks. */
+  readonly useful: number;
+  /** Smoothed ms a piece takes from it; undefined before its first. */
+  readonly pieceMs: number | undefined;
+  /** Monotonic ms of its latest piece; undefined before its first. */
+  readonly lastPieceAt: number | undefined;
+}
+
+/** A peer that could be followed. */
+export interface Candidate<K> {
+  readonly key: K;
+  readonly zone: string;
+}
+
+/** What the choice is made from. */
+export interface NeighbourState<K> {
+  readonly neighbours: readonly Neighbour<K>[];
+  /** Peers heard of and not followed, banned or resting; of equals the first is taken. */
+  readonly candidates: readonly Candidate<K>[];
+  /** This host's own; "" when it has none. */
+  readonly zone: string;
+  /** Peers to keep at most. */
+  readonly degree?: number;
+  /** Median ms of the latest pieces from anywhere; undefined before the first. */
+  readonly medianMs: number | undefined;
+  /** Monotonic ms. */
+  readonly now: number;
+}
+
+/** What to do now. */
+export interface NeighbourChoice<K> {
+  readonly drop: readonly K[];
+  readonly add: readonly K[];
+}
+
+/** Peers a download keeps unless told otherwise. */
+export const DEGREE = 20;
+/** The share of the peers that come from other zones, where there are others. */
+const FAR_SHARE = 0.25;
+/** A peer that sends no byte of what it was asked for is dead after this, ms, or after so many median piece times. */
+const SILENT_MS = 5000;
+const SILENT_MEDIANS = 20;
+/** A peer is given so long, ms, before it is compared with others. */
+const GRACE_MS = 3000;
+/** A peer that takes so many times the median piece time is slow. */
+const SLOW = 6;
+
+/** @returns Peers to leave and peers to follow; both empty when all is well. */
+export function chooseNeighbours<K>(state: NeighbourState<K>): NeighbourChoice<K> {
+  const { neighbours, degree = DEGREE, now } = state;
+  const silentMs = Math.max(SILENT_MS, SILENT_MEDIANS * (state.medianMs ?? 0));
+  const drop: K[] = [];
+  const kept: Neighbour<K>[] = [];
+  for (const neighbour of neighbours) {
+    const dead = neighbour.owingSince !== undefined && now - neighbour.owingSince > silentMs;
+    if (dead || kept.length >= degree) drop.push(neighbour.key);
+    else kept.push(neighbour);
+  }
+  if (kept.length === degree && state.candidates.length > 0) {
+    const worst = leastUseful(kept, state);
+    if (worst) {
+      kept.splice(kept.indexOf(worst), 1);
+      drop.push(worst.key);
+    }
+  }
+  return { drop, add: fill(kept, { ...state, degree }) };
+}
+
+/** The one to give up for somebody new: it has nothing and had nothing lately, or is much slower than the rest. */
+function leastUseful<K>(kept: readonly Neighbour<K>[], { medianMs, now }: NeighbourState<K>): Neighbour<K> | undefined {
+  let worst: Neighbour<K> | undefined;
+  let quiet = GRACE_MS;
+  for (const neighbour of kept) {
+    if (neighbour.useful > 0) continue;
+    const idleMs = now - Math.max(neighbour.since, neighbour.lastPieceAt ?? 0);
+    if (idleMs <= quiet) continue;
+    quiet = idleMs;
+    worst = neighbour;
+  }
+  if (worst || medianMs === undefined) return worst;
+  let slowest = SLOW * medianMs;
+  for (const neighbour of kept) {
+    if (now - neighbour.since <= GRACE_MS) continue;
+    const owed = neighbour.owingSince === undefined ? 0 : now - neighbour.owingSince;
+    const pieceMs = Math.max(neighbour.pieceMs ?? 0, owed);
+    if (pieceMs <= slowest) continue;
+    slowest = pieceMs;
+    worst = neighbour;
+  }
+  return worst;
+}
+
+/** Near ones up to their share, far ones up to theirs, then whoever there is. */
+function fill<K>(kept: readonly Neighbour<K>[], state: NeighbourState<K> & { degree: number }): K[] {
+  const { candidates, degree, zone } = state;
+  const room = degree - kept.length;
+  if (room <= 0) return [];
+  if (zone === "") return candidates.slice(0, room).map(({ key }) => key);
+  const add: K[] = [];
+  const isNear = (peer: { zone: string }) => peer.zone === zone;
+  const near = candidates.filter(isNear);
+  const far = candidates.filter((peer) => !isNear(peer));
+  const farRoom = Math.max(0, Math.round(degree * FAR_SHARE) - kept.filter((peer) => !isNear(peer)).length);
+  for (const { key } of far.splice(0, Math.min(room, farRoom))) add.push(key);
+  for (const { key } of [...near, ...far].slice(0, room - add.length)) add.push(key);
+  return add;
+}

@@ -1,0 +1,129 @@
+/** @module Tests of the choice of pieces: properties that hold in any state. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Bitfield } from "./bitfield.ts";
+import { type Flight, isLate, type PickState, pickPiece } from "./picker.ts";
+import { prng } from "./testing/blobs.ts";
+
+function bits(length: number, wanted: (piece: number) => boolean): Bitfield {
+  const set = new Bitfield(length);
+  for (let piece = 0; piece < length; piece++) if (wanted(piece)) set.add(piece);
+  return set;
+}
+
+function all(length: number): Bitfield {
+  return bits(length, () => true);
+}
+
+function state(count: number, changes: Partial<PickState> = {}): PickState {
+  return {
+    offered: all(count),
+    have: new Bitfield(count),
+    known: all(count),
+    flights: new Map(),
+    availability: new Uint16Array(count),
+    urgent: [],
+    medianMs: 100,
+    now: 10_000,
+    random: () => 0.5,
+    ...changes,
+  };
+}
+
+function randomState(random: () => number): PickState {
+  const count = 1 + Math.floor(random() * 130);
+  const share = random();
+  const flights = new Map<number, Flight[]>();
+  for (let piece = 0; piece < count; piece++) {
+    if (random() > 0.3) continue;
+    const list: Flight[] = [];
+    for (let copies = random() < 0.3 ? 2 : 1; copies > 0; copies--) {
+      list.push({ piece, startedAt: 10_000 - random() * 600, progress: random() });
+    }
+    flights.set(piece, list);
+  }
+  return state(count, {
+    offered: bits(count, () => random() < share),
+    have: bits(count, () => random() < 0.4),
+    known: bits(count, () => random() < 0.8),
+    flights,
+    availability: Uint16Array.from({ length: count }, () => random() * 4),
+    urgent: random() < 0.5 ? [] : Array.from({ length: 3 }, () => Math.floor(random() * count)),
+    medianMs: random() < 0.2 ? undefined : 100,
+    random,
+  });
+}
+
+test("never a piece that is here, not offered, of unknown hash, or under way in time", () => {
+  const random = prng(21);
+  let picks = 0;
+  for (let round = 0; round < 3000; round++) {
+    const given = randomState(random);
+    const piece = pickPiece(given);
+    const free = (index: number) =>
+      given.offered.has(index) && !given.have.has(index) && given.known.has(index) && !given.flights.has(index);
+    if (piece === undefined) {
+      for (let index = 0; index < given.have.length; index++)
+        assert.ok(!free(index), `nothing picked, though ${index} is free`);
+      continue;
+    }
+    picks++;
+    assert.ok(given.offered.has(piece), "offered");
+    assert.ok(!given.have.has(piece), "not here");
+    assert.ok(given.known.has(piece), "hash known");
+    const under = given.flights.get(piece);
+    if (under) assert.ok(isLate(under, given) && under.length < 2, "under way only when late, and at most two at once");
+    const urgent = given.urgent.find((index) => {
+      const flights = given.flights.get(index);
+      return (
+        given.offered.has(index) &&
+        !given.have.has(index) &&
+        given.known.has(index) &&
+        (!flights || isLate(flights, given))
+      );
+    });
+    if (urgent !== undefined) assert.equal(piece, urgent, "what a reader waits for comes first");
+    else if (!under) {
+      for (let index = 0; index < given.have.length; index++) {
+        if (free(index)) assert.ok(given.availability[piece]! <= given.availability[index]!, "rarest first");
+      }
+    }
+  }
+  assert.ok(picks > 1000);
+});
+
+test("ties are broken evenly", () => {
+  const random = prng(22);
+  const counts = new Array<number>(40).fill(0);
+  const given = state(40, { random, have: bits(40, (piece) => piece % 4 === 0) });
+  for (let round = 0; round < 6000; round++) counts[pickPiece(given)!]!++;
+  for (let piece = 0; piece < 40; piece++) {
+    if (piece % 4 === 0) assert.equal(counts[piece], 0);
+    else assert.ok(counts[piece]! > 120 && counts[piece]! < 300, `piece ${piece}: ${counts[piece]} of 200`);
+  }
+});
+
+test("the endgame asks again for the oldest late piece only", () => {
+  const flights = new Map<number, Flight[]>([
+    [0, [{ piece: 0, startedAt: 9_700, progress: 0.1 }]],
+    [1, [{ piece: 1, startedAt: 9_600, progress: 0.1 }]],
+    [2, [{ piece: 2, startedAt: 9_000, progress: 0.9 }]],
+    [
+      3,
+      [
+        { piece: 3, startedAt: 9_000, progress: 0 },
+        { piece: 3, startedAt: 9_100, progress: 0 },
+      ],
+    ],
+    [4, [{ piece: 4, startedAt: 9_900, progress: 0 }]],
+  ]);
+  assert.equal(pickPiece(state(5, { flights })), 1);
+  assert.equal(pickPiece(state(5, { flights, medianMs: undefined })), undefined, "without a measure nothing is late");
+  assert.equal(pickPiece(state(5, { flights, medianMs: 10_000 })), undefined);
+});
+
+test("an empty source gives nothing", () => {
+  assert.equal(pickPiece(state(100, { offered: new Bitfield(100) })), undefined);
+  assert.equal(pickPiece(state(100, { have: all(100) })), undefined);
+  assert.equal(pickPiece(state(100, { known: new Bitfield(100) })), undefined);
+});

@@ -1,0 +1,178 @@
+/** @module Tests of the uploader: slots, waiting, leaving. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Bitfield } from "./bitfield.ts";
+import { BlobError } from "./errors.ts";
+import type { LiveBlob } from "./live-blob.ts";
+import { arriving, type TestBlob, tempDir, testBlob, turns } from "./testing/blobs.ts";
+import { PARK_MS, type Upload, Uploader } from "./uploader.ts";
+
+const blob = testBlob(640_000, { pieceLength: 16 * 1024 });
+
+function nothing(of: TestBlob = blob): Bitfield {
+  return new Bitfield(of.layout.count);
+}
+
+function live(): AbortSignal {
+  return new AbortController().signal;
+}
+
+async function fill(target: LiveBlob, of: TestBlob, pieces?: number): Promise<void> {
+  for (let piece = 0; piece < (pieces ?? of.layout.count); piece++)
+    await target.store(piece, of.piece(piece), "origin");
+}
+
+test("no more pieces go out at once than there are slots", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob);
+  const uploader = new Uploader({ slots: 3 });
+  let busy = 0;
+  let most = 0;
+  const sent: number[] = [];
+  const asker = async () => {
+    const upload = await uploader.next(target, { asked: nothing(), signal: live() });
+    assert.ok(upload);
+    busy++;
+    most = Math.max(most, busy);
+    sent.push(upload.piece);
+    await turns(1);
+    busy--;
+    upload.done();
+    upload.done();
+  };
+  await Promise.all(Array.from({ length: blob.layout.count }, asker));
+  assert.equal(most, 3);
+  assert.equal(new Set(sent).size, blob.layout.count, "each asker got another piece");
+  await target.close();
+});
+
+test("a request parks without a slot until a piece comes", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  const other = testBlob(100_000, { seed: 9, pieceLength: 16 * 1024 });
+  const full = await arriving(other, dir.path);
+  await fill(full, other);
+  const uploader = new Uploader({ slots: 1 });
+  let parked: Upload | undefined;
+  const waiting = uploader.next(target, { asked: nothing(), signal: live() }).then((upload) => {
+    parked = upload;
+  });
+  await turns();
+  assert.equal(parked, undefined);
+  const upload = await uploader.next(full, { asked: nothing(other), signal: live() });
+  assert.ok(upload, "the parked request holds no slot");
+  upload.done();
+  await target.store(7, blob.piece(7), "origin");
+  await waiting;
+  assert.equal((parked as Upload | undefined)?.piece, 7);
+  (parked as Upload | undefined)?.done();
+  await target.close();
+  await full.close();
+});
+
+test("many parked requests for one blob do not starve another's", async () => {
+  await using dir = await tempDir();
+  const empty = await arriving(blob, dir.path);
+  const other = testBlob(100_000, { seed: 9, pieceLength: 16 * 1024 });
+  const full = await arriving(other, dir.path);
+  await fill(full, other);
+  const uploader = new Uploader({ slots: 1 });
+  const gone = new AbortController();
+  const parked = Array.from({ length: 500 }, () => uploader.next(empty, { asked: nothing(), signal: gone.signal }));
+  const held = await uploader.next(full, { asked: nothing(other), signal: live() });
+  const next = uploader.next(full, { asked: nothing(other), signal: live() });
+  held?.done();
+  const upload = await next;
+  assert.ok(upload);
+  upload.done();
+  gone.abort(new Error("left"));
+  for (const one of await Promise.allSettled(parked)) assert.equal(one.status, "rejected");
+  await empty.close();
+  await full.close();
+});
+
+test("nothing for one that has or asked for all", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob, 3);
+  const asked = nothing();
+  asked.addAll();
+  const uploader = new Uploader();
+  assert.equal(await uploader.next(target, { asked, signal: live() }), undefined);
+  await target.close();
+});
+
+test("a wait ends after 10 s by the clock, and when the blob fails", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  const clock = { now: 0 };
+  const uploader = new Uploader({ now: () => clock.now });
+  const waiting = uploader.next(target, { asked: nothing(), signal: live() });
+  await turns();
+  clock.now = PARK_MS + 1;
+  const failing = uploader.next(target, { asked: nothing(), signal: live() });
+  assert.equal(await waiting, undefined);
+  const failed = assert.rejects(failing, BlobError);
+  await target.fail(new BlobError("unavailable", "gone"));
+  await failed;
+  await target.close();
+});
+
+test("an asker that leaves frees its place, before and after it got a piece", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob);
+  const uploader = new Uploader({ slots: 1 });
+  const first = await uploader.next(target, { asked: nothing(), signal: live() });
+  const gone = new AbortController();
+  const second = uploader.next(target, { asked: nothing(), signal: gone.signal });
+  const third = uploader.next(target, { asked: nothing(), signal: live() });
+  gone.abort(new Error("left"));
+  await assert.rejects(second, /left/);
+  first?.done();
+  const upload = await third;
+  assert.ok(upload);
+  upload.done();
+  await assert.rejects(uploader.next(target, { asked: nothing(), signal: gone.signal }), /left/);
+  const again = await uploader.next(target, { asked: nothing(), signal: live() });
+  assert.ok(again, "the slot is free");
+  again.done();
+  await target.close();
+});
+
+test("a thousand askers are all served, each piece about equally often", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  const uploader = new Uploader({ slots: 2 });
+  const counts = new Array<number>(blob.layout.count).fill(0);
+  const askers = Array.from({ length: 1000 }, async () => {
+    const upload = await uploader.next(target, { asked: nothing(), signal: live() });
+    assert.ok(upload);
+    counts[upload.piece]!++;
+    await turns(1);
+    upload.done();
+  });
+  await fill(target, blob);
+  await Promise.all(askers);
+  assert.equal(
+    counts.reduce((sum, count) => sum + count),
+    1000,
+  );
+  assert.ok(Math.max(...counts) <= 1000 / blob.layout.count + 25, `${counts}`);
+  await target.close();
+});
+
+test("two requests of one asker that want the same piece do not get it twice", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob, 2);
+  const uploader = new Uploader({ slots: 2 });
+  const ask = () => uploader.next(target, { asked: nothing(), asker: "a", want: 0, signal: live() });
+  const [first, second] = await Promise.all([ask(), ask()]);
+  assert.ok(first && second);
+  assert.notEqual(first.piece, second.piece);
+  first.done();
+  second.done();
+  await target.close();
+});

@@ -1,0 +1,133 @@
+/**
+ * `npm run bench:swarm`: how close Eagle, direct pulls, aria2 and libtorrent come to the time that physics allows, on hosts
+ * in network namespaces with shaped lines. Needs root.
+ * @module
+ */
+import { dirname } from "node:path";
+import { parseArgs } from "node:util";
+import type { Runtime } from "../rig/eagle.ts";
+import { need } from "../rig/tools.ts";
+import { type BlobFile, makeBlobFile } from "./blob-files.ts";
+import { describeMachine } from "./machine.ts";
+import { type Case, type ClientName, cases, clientNames, type SwarmCase } from "./swarm/cases.ts";
+import { runLimit } from "./swarm/limit.ts";
+import { ratioOf, reportHeadings, reportRow } from "./swarm/report.ts";
+import { type RunFigures, runSwarm } from "./swarm/run.ts";
+import { runSingle } from "./swarm/single.ts";
+import { formatTable } from "./table.ts";
+import { createWorkspace } from "./workspace.ts";
+
+const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N] [--runtime node|deno]
+  --list           the cases
+  --case NAME      one case, or several; all of them when left out
+  --clients LIST   of ${clientNames.join(", ")}; each case has its own list
+  --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls run once)
+  --size MIB       other blobs, MiB each
+  --runtime NAME   what Eagle runs under (default node)
+  --dir PATH       where the files go (default memory)
+  --profile PATH   an existing directory for Node's CPU profiles, one a process
+  --json           also each run as a line of JSON
+`;
+
+interface Settings {
+  runs: number;
+  runtime: Runtime;
+  clients: readonly ClientName[] | undefined;
+  json: boolean;
+  profile: string | undefined;
+  directory: string | undefined;
+}
+
+await main();
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      list: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      case: { type: "string", multiple: true },
+      clients: { type: "string" },
+      runs: { type: "string", default: "5" },
+      size: { type: "string" },
+      runtime: { type: "string", default: "node" },
+      dir: { type: "string" },
+      profile: { type: "string" },
+    },
+  });
+  if (values.help) return console.log(usage);
+  if (values.list) return console.log(formatTable(["case", "what"], cases.map(({ name, about }) => [name, about])));
+  const chosen = chooseCases(values.case, values.size);
+  const settings: Settings = {
+    runs: positive(values.runs, "--runs"),
+    runtime: oneOf(["node", "deno"] as const, values.runtime, "--runtime"),
+    clients: values.clients?.split(",").map((name) => oneOf(clientNames, name, "--clients")),
+    json: values.json,
+    profile: values.profile,
+    directory: values.dir,
+  };
+  const missing = need({ tools: ["ip", "tc", "curl", "nginx", "aria2c", "opentracker", "gcc", "iptables"], root: true });
+  if (missing !== false) throw new Error(`bench:swarm: ${missing}`);
+  console.log(describeMachine(settings.runtime, ["nginx", "aria2c", "libtorrent"]));
+  for (const spec of chosen) await runCase(spec, settings);
+}
+
+async function runCase(spec: Case, settings: Settings): Promise<void> {
+  console.log(`\n${spec.name}: ${spec.about}`);
+  if (spec.kind === "single") return void console.log(await runSingle(spec, settings));
+  if (spec.kind === "limit") return void console.log(await runLimit(spec, settings));
+  const rows = [];
+  await using shelf = createWorkspace({ needs: spec.size * spec.blobs, parent: settings.directory });
+  const blobs: BlobFile[] = [];
+  for (let index = 0; index < spec.blobs; index++) {
+    blobs.push(makeBlobFile(shelf.dir, { size: spec.size, seed: `${spec.name} ${index}` }));
+  }
+  for (const client of settings.clients ?? spec.clients) {
+    const runs = await repeat(spec, client, { ...settings, blobs, directory: dirname(shelf.dir) });
+    if (runs.length > 0) rows.push(reportRow(spec, client, runs));
+  }
+  console.log(formatTable(reportHeadings, rows));
+}
+
+async function repeat(
+  spec: SwarmCase,
+  client: ClientName,
+  { runs, json, ...options }: Settings & { blobs: readonly BlobFile[] },
+): Promise<RunFigures[]> {
+  const done: RunFigures[] = [];
+  for (let run = 0; run < (client === "direct" ? 1 : runs); run++) {
+    try {
+      const figures = await runSwarm(spec, client, options);
+      done.push(figures);
+      process.stderr.write(`  ${client} run ${run + 1}: ${ratioOf(figures).toFixed(3)}x, idle ${(figures.idle * 100).toFixed(0)} %\n`);
+      if (json) console.log(JSON.stringify({ case: spec.name, client, run, ...figures }));
+    } catch (error) {
+      console.error(`  ${client} run ${run + 1} FAILED: ${(error as Error).message}`);
+      process.exitCode = 1;
+    }
+  }
+  return done;
+}
+
+function chooseCases(names: readonly string[] | undefined, size: string | undefined): Case[] {
+  const chosen = names === undefined ? cases : names.map((name) => {
+    const found = cases.find((spec) => spec.name === name);
+    if (found === undefined) throw new Error(`--case ${name}: there is none of that name, see --list`);
+    return found;
+  });
+  if (size === undefined) return [...chosen];
+  const bytes = positive(size, "--size") * 2 ** 20;
+  return chosen.map((spec) => (spec.kind === "limit" ? spec : { ...spec, size: bytes }));
+}
+
+function positive(text: string, flag: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value <= 0) throw new Error(`${flag} ${text}: a whole number above 0 is wanted`);
+  return value;
+}
+
+function oneOf<T extends string>(allowed: readonly T[], text: string, flag: string): T {
+  const found = allowed.find((name) => name === text);
+  if (found === undefined) throw new Error(`${flag} ${text}: one of ${allowed.join(", ")} is wanted`);
+  return found;
+}

@@ -1,0 +1,148 @@
+/**
+ * The seeder: requests wait in line, the product's `chooseNext` says what goes out.
+ * @module
+ */
+import { Bitfield } from "../../lib/bt/bitfield.ts";
+import { RunningMedian } from "../../lib/bt/median.ts";
+import { chooseNext } from "../../lib/bt/next-piece.ts";
+import { ServedPieces } from "../../lib/bt/served-pieces.ts";
+import type { SimHost } from "./sim-host.ts";
+import { pieceBytes, type SimSwarm } from "./swarm.ts";
+
+const PARK_MS = 10_000;
+const REPEAT = 3;
+const FIRST_REPEAT_MS = 1000;
+const MAX_MISSES = 64;
+
+/** A request that waits. */
+export interface SeederWait {
+  readonly host: SimHost;
+  readonly asked: Bitfield;
+  readonly want: number | undefined;
+  readonly since: number;
+  left: boolean;
+}
+
+/** See the module. */
+export class SimSeeder {
+  readonly id: number;
+  readonly have: Bitfield;
+  readonly served: ServedPieces;
+  /** Bytes sent. */
+  sent = 0;
+  readonly #swarm: SimSwarm;
+  readonly #median = new RunningMedian();
+  readonly #waiting = new Set<SeederWait>();
+  #busy = 0;
+  #wakeAt = Number.POSITIVE_INFINITY;
+
+  constructor(swarm: SimSwarm) {
+    const { scenario, network } = swarm;
+    const count = Math.ceil(scenario.size / scenario.pieceLength);
+    this.#swarm = swarm;
+    this.id = network.addHost({ upRate: scenario.seederRate, downRate: scenario.originRate });
+    this.have = new Bitfield(count);
+    this.served = new ServedPieces(count);
+    if (!scenario.cold) this.have.addAll();
+  }
+
+  /** Begins to read the origin; four ranges at once make no difference here, since they share one line. */
+  start(): void {
+    if (!this.#swarm.scenario.cold) return;
+    const { clock, scenario } = this.#swarm;
+    const arrive = (piece: number) => {
+      if (piece >= this.have.length) return;
+      clock.at(clock.now + (pieceBytes(scenario, piece) / scenario.originRate) * 1000, () => {
+        this.have.add(piece);
+        this.#serve();
+        arrive(piece + 1);
+      });
+    };
+    arrive(0);
+  }
+
+  /** A request arrives. */
+  ask(host: SimHost, asked: Bitfield, want: number | undefined): void {
+    const { clock, scenario, totals } = this.#swarm;
+    if (this.#waiting.size >= scenario.seederQueue) {
+      totals.seederRefusals += 1;
+      host.onSeederRefused();
+      return;
+    }
+    this.#waiting.add({ host, asked, want, since: clock.now, left: false });
+    this.#serve();
+  }
+
+  /** A host vanished. */
+  forget(host: SimHost): void {
+    for (const wait of this.#waiting) if (wait.host === host) this.#waiting.delete(wait);
+  }
+
+  /** A piece was sent or broken off. */
+  onSent(startedAt: number, bytes: number): void {
+    this.sent += bytes;
+    this.#median.add(this.#swarm.clock.now - startedAt);
+    this.#busy -= 1;
+    this.#serve();
+  }
+
+  #serve(): void {
+    const { clock, scenario } = this.#swarm;
+    const now = clock.now;
+    let misses = 0;
+    let soonest = Number.POSITIVE_INFINITY;
+    for (const wait of this.#waiting) {
+      if (wait.since + PARK_MS <= now) {
+        this.#waiting.delete(wait);
+        wait.host.onSeederNothing();
+        continue;
+      }
+      soonest = Math.min(soonest, wait.since + PARK_MS);
+      if (this.#busy >= scenario.seederSlots || misses >= MAX_MISSES) break;
+      const choice = this.#choose(wait, now);
+      if (choice.kind === "later") {
+        misses += 1;
+        soonest = Math.min(soonest, choice.at ?? Number.POSITIVE_INFINITY);
+        continue;
+      }
+      this.#waiting.delete(wait);
+      if (choice.kind === "nothing") {
+        wait.host.onSeederNothing();
+        continue;
+      }
+      this.served.note(choice.piece, now, String(wait.host.id));
+      this.#busy += 1;
+      wait.host.onSeederPiece(choice.piece);
+    }
+    this.#wake(soonest);
+  }
+
+  #choose({ host, asked: told, want, since }: SeederWait, now: number): ReturnType<typeof chooseNext> {
+    const median = this.#median.value;
+    let asked = told;
+    const sent = this.served.sentSince(String(host.id), since);
+    if (sent.length > 0) {
+      asked = asked.clone();
+      for (const piece of sent) asked.add(piece);
+    }
+    return chooseNext({
+      have: this.have,
+      asked,
+      served: this.served.times,
+      servedAt: this.served.at,
+      repeatAfterMs: median === undefined ? FIRST_REPEAT_MS : REPEAT * median,
+      now,
+      want,
+    });
+  }
+
+  #wake(at: number): void {
+    if (at === Number.POSITIVE_INFINITY || (this.#wakeAt <= at && this.#wakeAt > this.#swarm.clock.now)) return;
+    this.#wakeAt = at;
+    this.#swarm.clock.at(at, () => {
+      if (this.#wakeAt !== at) return;
+      this.#wakeAt = Number.POSITIVE_INFINITY;
+      this.#serve();
+    });
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * A piece on its way from one host to another.
+ * @module
+ */
+import type { Flight } from "../../lib/bt/picker.ts";
+import type { Source } from "./source.ts";
+import type { SimSwarm } from "./swarm.ts";
+
+/** From the request until the last byte. */
+export class Transfer implements Flight {
+  readonly piece: number;
+  readonly startedAt: number;
+  /** Undefined: from the seeder. */
+  readonly source: Source | undefined;
+  readonly bytes: number;
+  /** The flow; -1 while the request is under way or in line. */
+  flow = -1;
+  over = false;
+  readonly #swarm: SimSwarm;
+
+  constructor(swarm: SimSwarm, init: { piece: number; source: Source | undefined; bytes: number }) {
+    this.#swarm = swarm;
+    this.piece = init.piece;
+    this.source = init.source;
+    this.bytes = init.bytes;
+    this.startedAt = swarm.clock.now;
+  }
+
+  get progress(): number {
+    return this.flow < 0 ? 0 : this.#swarm.network.through(this.flow) / this.bytes;
+  }
+}
