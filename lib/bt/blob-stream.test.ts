@@ -11,20 +11,22 @@ const large = testBlob(5 * 1024 * 1024 + 777);
 const small = testBlob(700_000);
 const buffers = new BufferPool(CHUNK);
 
-/** Reads until nothing comes for some turns. @returns The bytes so far; the reader stays open. */
+type Read = ReadableStreamReadResult<Uint8Array>;
+
+/** Reads until nothing comes for a moment. @returns The read that still waits. */
 async function readSome(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   into: Uint8Array[],
-): Promise<Promise<unknown>> {
+): Promise<{ next: Promise<Read> }> {
   for (;;) {
     const next = reader.read();
     const outcome = await Promise.race([
       next,
       new Promise<"quiet">((resolve) => setTimeout(() => resolve("quiet"), 60)),
     ]);
-    if (outcome === "quiet") return next;
-    if (outcome.done) return Promise.resolve(outcome);
-    into.push(Uint8Array.from(outcome.value));
+    if (outcome === "quiet") return { next };
+    assert.equal(outcome.done, false, "the body ended");
+    into.push(Uint8Array.from(outcome.value!));
   }
 }
 
@@ -77,10 +79,10 @@ test("a blob of up to 4 MiB is held whole until its digest agrees", async () => 
   await live.store(0, small.piece(0), "peer");
   const parts: Uint8Array[] = [];
   const reader = blobStream(live, { start: 0, end: 1000, buffers }).getReader();
-  const next = await readSome(reader, parts);
+  const { next } = await readSome(reader, parts);
   assert.equal(parts.length, 0);
   await live.store(1, small.piece(1), "peer");
-  const { value } = (await next) as ReadableStreamReadResult<Uint8Array>;
+  const { value } = await next;
   assert.deepEqual(Uint8Array.from(value!), small.bytes.slice(0, 1000));
   await reader.cancel();
   await live.done;
@@ -94,7 +96,7 @@ test("nothing is seen that is not verified, however the reader asks", async () =
   await live.store(2, large.piece(2), "peer");
   const parts: Uint8Array[] = [];
   const reader = blobStream(live, { buffers }).getReader();
-  const next = await readSome(reader, parts);
+  const { next } = await readSome(reader, parts);
   assert.equal(
     parts.reduce((sum, part) => sum + part.length, 0),
     large.layout.end(0),

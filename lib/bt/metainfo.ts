@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import bencode from "bencode";
+import { type BencodeInput, type BencodeValue, decodeBencode, encodeBencode } from "../bencode/bencode.ts";
 import { Layout } from "./layout.ts";
 
 const MAX_METAINFO = 64 * 1024 * 1024;
@@ -32,22 +32,19 @@ export class MetainfoError extends Error {
 
 /** The bencoded dictionary. */
 export function encodeMetainfo(metainfo: Metainfo): Uint8Array {
-  const top: Record<string, unknown> = { info: infoDictionary(metainfo) };
-  const tiers = metainfo.announce ?? [];
+  const top = new Map<string, BencodeInput>([["info", infoDictionary(metainfo)]]);
+  const tiers = (metainfo.announce ?? []).map((tier) => [...tier]);
   const first = tiers[0]?.[0];
-  if (first !== undefined) {
-    top.announce = first;
-    top["announce-list"] = tiers;
-  }
-  if (metainfo.urlList && metainfo.urlList.length > 0) top["url-list"] = metainfo.urlList;
-  if (metainfo.isPublic !== undefined) top["eagle-public"] = metainfo.isPublic ? 1 : 0;
-  return bencode.encode(top);
+  if (first !== undefined) top.set("announce", first).set("announce-list", tiers);
+  if (metainfo.urlList && metainfo.urlList.length > 0) top.set("url-list", [...metainfo.urlList]);
+  if (metainfo.isPublic !== undefined) top.set("eagle-public", metainfo.isPublic ? 1 : 0);
+  return encodeBencode(top);
 }
 
 /** SHA-1 of the info dictionary (BEP 3), 20 bytes. */
 export function infoHash(metainfo: Metainfo): Uint8Array {
   return createHash("sha1")
-    .update(bencode.encode(infoDictionary(metainfo)))
+    .update(encodeBencode(infoDictionary(metainfo)))
     .digest();
 }
 
@@ -57,42 +54,47 @@ export function infoHash(metainfo: Metainfo): Uint8Array {
  */
 export function decodeMetainfo(bytes: Uint8Array): Metainfo {
   if (bytes.length > MAX_METAINFO) throw new MetainfoError(`a metainfo of ${bytes.length} bytes is too large`);
-  let top: unknown;
+  let value: BencodeValue;
   try {
-    top = bencode.decode(bytes);
+    value = decodeBencode(bytes);
   } catch (cause) {
     throw new MetainfoError("the metainfo is not bencoded", { cause });
   }
-  const info = dictionary(dictionary(top, "metainfo").info, "info");
-  const name = text(info.name, "info.name");
+  const top = dictionary(value, "metainfo");
+  const info = dictionary(top.get("info"), "info");
+  const name = text(info.get("name"), "info.name");
   const id = /^([0-9a-f]{64}|[0-9a-f]{128})(?:\.layer)?$/.exec(name)?.[1];
   if (!id) throw new MetainfoError(`info.name ${JSON.stringify(name.slice(0, 200))} is not a blob's`);
   let layout: Layout;
   try {
-    layout = new Layout(Number(info.length), Number(info["piece length"]));
+    layout = new Layout(Number(info.get("length")), Number(info.get("piece length")));
   } catch (cause) {
     throw new MetainfoError(`the metainfo's sizes are wrong: ${(cause as Error).message}`, { cause });
   }
-  const pieces = info.pieces;
+  const pieces = info.get("pieces");
   if (!(pieces instanceof Uint8Array) || pieces.length !== layout.count * 20) {
     throw new MetainfoError(`info.pieces does not hold ${layout.count} SHA-1 hashes`);
   }
-  const mark = (top as Record<string, unknown>)["eagle-public"];
+  const mark = top.get("eagle-public");
   return { id, layout, pieces: new Uint8Array(pieces), ...(mark === undefined ? {} : { isPublic: mark === 1 }) };
 }
 
-function infoDictionary({ id, layout, pieces }: Metainfo): Record<string, unknown> {
-  return { length: layout.size, name: `${id}.layer`, "piece length": layout.pieceLength, pieces, private: 1 };
+function infoDictionary({ id, layout, pieces }: Metainfo): Map<string, BencodeInput> {
+  return new Map<string, BencodeInput>([
+    ["length", layout.size],
+    ["name", `${id}.layer`],
+    ["piece length", layout.pieceLength],
+    ["pieces", pieces],
+    ["private", 1],
+  ]);
 }
 
-function dictionary(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value) || value instanceof Uint8Array) {
-    throw new MetainfoError(`${what} is not a dictionary`);
-  }
-  return value as Record<string, unknown>;
+function dictionary(value: BencodeValue | undefined, what: string): Map<string, BencodeValue> {
+  if (!(value instanceof Map)) throw new MetainfoError(`${what} is not a dictionary`);
+  return value;
 }
 
-function text(value: unknown, what: string): string {
+function text(value: BencodeValue | undefined, what: string): string {
   if (!(value instanceof Uint8Array)) throw new MetainfoError(`${what} is not a string`);
   return new TextDecoder().decode(value);
 }

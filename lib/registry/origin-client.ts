@@ -133,7 +133,9 @@ export class OriginClient {
     upstream: Upstream,
     repository: string,
     digest: Digest,
-    init: Pick<BlobReadInit, "start" | "end" | "wholeUnlessRanged" | "signal" | "progressTimeoutMs"> & { caller: Caller },
+    init: Pick<BlobReadInit, "start" | "end" | "wholeUnlessRanged" | "signal" | "progressTimeoutMs"> & {
+      caller: Caller;
+    },
   ): Promise<BlobRead> {
     const { caller, ...rest } = init;
     const path = blobPath(repository, digest);

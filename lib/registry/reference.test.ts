@@ -83,7 +83,7 @@ test("paths of the registry API", () => {
     for (const text of [digest, digest.replace(":", "%3A"), digest.replace(":", "%3a")]) {
       const path = parsePath(`/v2/library/x/${verb}/${text}`);
       assert.strictEqual(path?.kind, kind);
-      assert.ok("digest" in path && path.digest?.toString() === digest && path.repository === "library/x");
+      assert.ok(path && "digest" in path && path.digest?.toString() === digest && path.repository === "library/x");
     }
   }
 });

@@ -2,7 +2,9 @@
  * What is said to a token server and what it answers (Distribution token specification, OAuth 2 form included).
  * @module
  */
+
 import type { Readable } from "node:stream";
+import { BodyTooLargeError, readBytes } from "../http/read-bytes.ts";
 import type { Credentials } from "./auth.ts";
 import type { Challenge } from "./challenge.ts";
 import { RegistryError } from "./errors.ts";
@@ -91,12 +93,10 @@ export async function readAll(
   body: Readable,
   { maxBytes, what }: { maxBytes: number; what: string },
 ): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
-    length += chunk.length;
-    if (length > maxBytes) throw new RegistryError("protocol", `${what}: the answer is longer than ${maxBytes} bytes`);
-    chunks.push(chunk);
+  try {
+    return await readBytes(body, maxBytes);
+  } catch (error) {
+    if (!(error instanceof BodyTooLargeError)) throw error;
+    throw new RegistryError("protocol", `${what}: the answer is longer than ${maxBytes} bytes`, { cause: error });
   }
-  return Buffer.concat(chunks, length);
 }

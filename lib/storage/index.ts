@@ -4,11 +4,15 @@
  */
 
 import { FsStorage } from "./fs.ts";
+import type { RemoteStorageOptions } from "./remote/remote-storage.ts";
+import type { S3StorageOptions } from "./s3/index.ts";
 import type { Storage, StorageOptions } from "./storage.ts";
 
-/** Backends by the name that the configuration uses. */
+/** Backends by the name that the configuration uses. What only some need is loaded when it is opened. */
 export const storageBackends = {
   fs: (options: StorageOptions): Promise<Storage> => FsStorage.open(options),
+  s3: async (options: S3StorageOptions): Promise<Storage> => (await import("./s3/index.ts")).openS3Storage(options),
+  memory: async (options: RemoteStorageOptions): Promise<Storage> => (await import("./memory.ts")).openMemoryStorage(options),
 };
 
 /** A name that `storageBackends` knows. */
@@ -16,17 +20,25 @@ export type StorageBackend = keyof typeof storageBackends;
 
 export { type FileStreamOptions, fileStream } from "./file-stream.ts";
 export { FsStorage } from "./fs.ts";
+export type { ObjectStore } from "./object-store.ts";
+export type { RemoteStorageOptions } from "./remote/remote-storage.ts";
+export type { S3Config } from "./s3/config.ts";
+export type { S3StorageOptions } from "./s3/index.ts";
 export {
   type AbortOptions,
   type BlobEntry,
   BlobNotFoundError,
+  type BlobReader,
+  type BlobShape,
   type BlobSource,
   type BlobStat,
   type ByteRange,
   type DiskSpace,
   isBlobId,
+  type RemoteAccess,
   type Storage,
   StorageError,
   type StorageErrorCode,
   type StorageOptions,
+  type UploadOptions,
 } from "./storage.ts";

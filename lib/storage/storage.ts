@@ -6,6 +6,8 @@
  * `upload` publishes atomically, and a download that has begun survives a `delete`.
  */
 
+import type { ObjectStore } from "./object-store.ts";
+
 /** How large a blob is and when it was touched. */
 export interface BlobStat {
   /** Bytes. */
@@ -33,6 +35,15 @@ export interface ByteRange {
 /** Options of methods that wait. */
 export interface AbortOptions {
   readonly signal?: AbortSignal;
+}
+
+/** Options of `upload`. */
+export interface UploadOptions extends AbortOptions {
+  /**
+   * A backend that copies the bytes hashes them on their way and refuses, before anything appears, those that are not
+   * what `id` says. One that takes over the file as it is (the caller has verified it) need not. @default false
+   */
+  readonly verify?: boolean;
 }
 
 /**
@@ -65,11 +76,12 @@ export interface Storage extends AsyncDisposable {
 
   /**
    * Stores a blob. It appears whole and durable, or not at all: a source that fails or a signal that aborts leaves
-   * nothing behind. Of concurrent uploads of one id the last to finish stays. The content is not hashed here.
+   * nothing behind. Of concurrent uploads of one id the last to finish stays. The content is hashed only
+   * on demand, see `verify`.
    *
-   * @throws StorageError "no_space" or "io"; the source's own error, or the signal's reason, unchanged
+   * @throws StorageError "no_space", "io" or "digest_mismatch"; the source's own error, or the signal's reason, unchanged
    */
-  upload(id: string, source: BlobSource, options?: AbortOptions): Promise<void>;
+  upload(id: string, source: BlobSource, options?: UploadOptions): Promise<void>;
 
   /**
    * Opens a blob for reading, in chunks of at most 1 MiB that are read when asked for. The caller reads the stream to
@@ -116,7 +128,51 @@ export interface Storage extends AsyncDisposable {
   /** Bytes of the disk under the root: free for this user, and in all. */
   freeSpace(): Promise<DiskSpace>;
 
+  /**
+   * Only where blobs are not files of this host's disk: `getFilePath` then names no more than a copy that may be there,
+   * and blobs are read by `remote.open`.
+   */
+  readonly remote?: RemoteAccess;
+
   /** Gives up the root, so that another process may open it. Downloads under way are not cut. */
+  close(): Promise<void>;
+}
+
+/** What a storage elsewhere (a bucket) can do beyond the interface. `rootDirectory` is its bounded hot tier. */
+export interface RemoteAccess {
+  /** Where the blobs are: also a place for small records that several seeders share. */
+  readonly objects: ObjectStore;
+
+  /**
+   * Opens a stored blob for random access: what is in the hot tier comes from there, all else by ranged reads with a
+   * bounded read-ahead. Nothing is asked before the first read. The caller closes it.
+   */
+  open(id: string, shape: BlobShape): BlobReader;
+
+  /** Takes a finished file, which somebody else has stored or stores, over into the hot tier. */
+  keep(id: string, path: string): Promise<void>;
+
+  /** Frees room for a blob of so many bytes that is about to arrive on this host's disk. */
+  makeRoom(bytes: number): Promise<void>;
+
+  /** A link for an hour by which anybody reads the blob past this host; undefined where none is allowed. */
+  link(id: string): Promise<URL | undefined>;
+}
+
+/** How a blob is cut, and how a piece is known to be right. */
+export interface BlobShape {
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes of each piece but the last. */
+  readonly pieceLength: number;
+  /** Whether these are the bytes of the piece. */
+  verify(piece: number, bytes: Uint8Array): boolean;
+}
+
+/** Random access to a stored blob. */
+export interface BlobReader {
+  /** Fills `target` from `position`. @throws StorageError "io"; BlobNotFoundError when the blob has gone */
+  read(target: Uint8Array, position: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -151,6 +207,8 @@ export type StorageErrorCode =
   | "io"
   /** Not the hex of a digest. */
   | "invalid_name"
+  /** The bytes are not those that the blob's id names. */
+  | "digest_mismatch"
   /** The range asked for is not inside the blob. */
   | "invalid_range"
   /** Another process works on this root. */

@@ -1,9 +1,9 @@
 /** @module Tests of reading answers. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type BencodeInput, encodeBencode } from "../bencode/bencode.ts";
 import { packAddress } from "./address.ts";
 import { INTERVAL_BOUNDS_MS, MAX_PEERS, mergePeers, parseAnnounceAnswer } from "./announce-answer.ts";
-import { type BencodeInput, encodeBencode } from "./bencode.ts";
 import { TrackerError, type TrackerErrorCode } from "./errors.ts";
 
 const dict = (fields: Record<string, BencodeInput>) => new Map(Object.entries(fields));

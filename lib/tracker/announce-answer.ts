@@ -1,6 +1,7 @@
 /** @module Reads the answer to an announce (BEP 3, 7, 23) without believing any of it. */
+
+import { type BencodeValue, decodeBencode } from "../bencode/bencode.ts";
 import { canonicalIp, hostPort, isUnicast, PACKED_BYTES, unpackAddress } from "./address.ts";
-import { type BencodeValue, decodeBencode } from "./bencode.ts";
 import { TrackerError } from "./errors.ts";
 import { KEY_BYTES } from "./keys.ts";
 

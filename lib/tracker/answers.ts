@@ -5,8 +5,9 @@
  * UTF-8: a peer id or a scrape key with a byte above 127 would come out longer than 20 bytes, and no other client
  * could read it.
  */
+
+import { encodeBencode } from "../bencode/bencode.ts";
 import { packAddress } from "./address.ts";
-import { encodeBencode } from "./bencode.ts";
 import type { StoredPeer, SwarmCounts, SwarmView } from "./store.ts";
 
 /** The answer to an announce. `intervalSeconds`: when to come again. */

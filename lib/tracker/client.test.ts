@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { describe, test } from "node:test";
+import { type BencodeInput, encodeBencode } from "../bencode/bencode.ts";
 import { packAddress } from "./address.ts";
-import { type BencodeInput, encodeBencode } from "./bencode.ts";
 import { TrackerClient, TrackerError, type TrackerErrorCode } from "./client.ts";
 import { type FakeAnswer, fakeTracker } from "./fake-tracker.ts";
 

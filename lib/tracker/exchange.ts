@@ -1,5 +1,7 @@
 /** @module One bounded HTTP exchange with a tracker: a deadline over all of it and a limit on the answer. */
+
 import type { Readable } from "node:stream";
+import { BodyTooLargeError, readBytes } from "../http/read-bytes.ts";
 import { TrackerError } from "./errors.ts";
 
 /** The part of lib/http's HttpClient that is needed here. */
@@ -82,15 +84,11 @@ async function readAll(body: Readable, signal: AbortSignal, maxBytes: number, wh
   const onAbort = () => body.destroy(new Error("aborted"));
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort, { once: true });
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
   try {
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
-      bytes += chunk.length;
-      if (bytes > maxBytes) throw new TrackerError("invalid", `${where} answered more than ${maxBytes} bytes`);
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
+    return await readBytes(body, maxBytes);
+  } catch (error) {
+    if (!(error instanceof BodyTooLargeError)) throw error;
+    throw new TrackerError("invalid", `${where} answered more than ${maxBytes} bytes`, { cause: error });
   } finally {
     signal.removeEventListener("abort", onAbort);
     body.destroy();

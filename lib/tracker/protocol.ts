@@ -5,9 +5,9 @@
  * replaced by the {@link SwarmStore}; the answers are written by `answers.ts`.
  */
 import Server, { type TrackerCallback, type TrackerParams, type TrackerSwarm } from "bittorrent-tracker/server";
+import { latin1 } from "../bencode/bencode.ts";
 import { canonicalIp, isLoopback } from "./address.ts";
 import { announceAnswer, failureAnswer, scrapeAnswer } from "./answers.ts";
-import { latin1 } from "./bencode.ts";
 import { TrackerError } from "./errors.ts";
 import { type HoldingsAnswer, type HoldingsMessage, LEASE_BOUNDS, MAX_ZONE_LENGTH } from "./holdings-message.ts";
 import { swarmKey } from "./keys.ts";

@@ -22,7 +22,10 @@ function runtimeVersion(runtime: Runtime): string {
 }
 
 function versionOf(tool: string): string {
-  const words: Record<string, string[]> = { nginx: ["-v"], libtorrent: ["-c", "import libtorrent; print(libtorrent.__version__)"] };
+  const words: Record<string, string[]> = {
+    nginx: ["-v"],
+    libtorrent: ["-c", "import libtorrent; print(libtorrent.__version__)"],
+  };
   return firstVersion(tool, tool === "libtorrent" ? "/usr/bin/python3" : tool, words[tool] ?? ["--version"]);
 }
 

@@ -46,7 +46,8 @@ async function main(): Promise<void> {
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: a whole number above 0 is wanted`);
   const names = values.only ?? Object.keys(parts);
-  for (const name of names) if (!(name in parts)) throw new Error(`--only ${name}: one of ${Object.keys(parts).join(", ")} is wanted`);
+  for (const name of names)
+    if (!(name in parts)) throw new Error(`--only ${name}: one of ${Object.keys(parts).join(", ")} is wanted`);
   const missing = need({ tools: ["docker-registry", "nginx", "curl", "aria2c", "opentracker"], root: true });
   if (missing !== false) throw new Error(`bench: ${missing}`);
   for (const runtime of values.runtime) {

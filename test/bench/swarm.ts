@@ -56,7 +56,13 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return console.log(usage);
-  if (values.list) return console.log(formatTable(["case", "what"], cases.map(({ name, about }) => [name, about])));
+  if (values.list)
+    return console.log(
+      formatTable(
+        ["case", "what"],
+        cases.map(({ name, about }) => [name, about]),
+      ),
+    );
   const chosen = chooseCases(values.case, values.size);
   const settings: Settings = {
     runs: positive(values.runs, "--runs"),
@@ -66,7 +72,10 @@ async function main(): Promise<void> {
     profile: values.profile,
     directory: values.dir,
   };
-  const missing = need({ tools: ["ip", "tc", "curl", "nginx", "aria2c", "opentracker", "gcc", "iptables"], root: true });
+  const missing = need({
+    tools: ["ip", "tc", "curl", "nginx", "aria2c", "opentracker", "gcc", "iptables"],
+    root: true,
+  });
   if (missing !== false) throw new Error(`bench:swarm: ${missing}`);
   console.log(describeMachine(settings.runtime, ["nginx", "aria2c", "libtorrent"]));
   for (const spec of chosen) await runCase(spec, settings);
@@ -99,7 +108,9 @@ async function repeat(
     try {
       const figures = await runSwarm(spec, client, options);
       done.push(figures);
-      process.stderr.write(`  ${client} run ${run + 1}: ${ratioOf(figures).toFixed(3)}x, idle ${(figures.idle * 100).toFixed(0)} %\n`);
+      process.stderr.write(
+        `  ${client} run ${run + 1}: ${ratioOf(figures).toFixed(3)}x, idle ${(figures.idle * 100).toFixed(0)} %\n`,
+      );
       if (json) console.log(JSON.stringify({ case: spec.name, client, run, ...figures }));
     } catch (error) {
       console.error(`  ${client} run ${run + 1} FAILED: ${(error as Error).message}`);
@@ -110,11 +121,14 @@ async function repeat(
 }
 
 function chooseCases(names: readonly string[] | undefined, size: string | undefined): Case[] {
-  const chosen = names === undefined ? cases : names.map((name) => {
-    const found = cases.find((spec) => spec.name === name);
-    if (found === undefined) throw new Error(`--case ${name}: there is none of that name, see --list`);
-    return found;
-  });
+  const chosen =
+    names === undefined
+      ? cases
+      : names.map((name) => {
+          const found = cases.find((spec) => spec.name === name);
+          if (found === undefined) throw new Error(`--case ${name}: there is none of that name, see --list`);
+          return found;
+        });
   if (size === undefined) return [...chosen];
   const bytes = positive(size, "--size") * 2 ** 20;
   return chosen.map((spec) => (spec.kind === "limit" ? spec : { ...spec, size: bytes }));

@@ -28,5 +28,8 @@ export async function timedCurl(processes: Processes, words: readonly string[]):
 /** Reads the last line of the shell's `times`, such as `0m0.50s 0m0.40s`: user and system time of the children, seconds. */
 export function childTimes(output: string): number {
   const last = output.trim().split("\n").at(-1) ?? "";
-  return [...last.matchAll(/(\d+)m([\d.]+)s/g)].reduce((sum, [, minutes, rest]) => sum + Number(minutes) * 60 + Number(rest), 0);
+  return [...last.matchAll(/(\d+)m([\d.]+)s/g)].reduce(
+    (sum, [, minutes, rest]) => sum + Number(minutes) * 60 + Number(rest),
+    0,
+  );
 }

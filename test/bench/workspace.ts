@@ -20,7 +20,8 @@ export function createWorkspace({ needs, parent }: { needs: number; parent?: str
   const candidates = parent === undefined ? ["/dev/shm", tmpdir()] : [parent];
   for (const candidate of candidates) sweep(candidate);
   const roomy = candidates.find((candidate) => freeIn(candidate) > needs * 1.2);
-  if (roomy === undefined) throw new Error(`no room for ${Math.ceil(needs / 2 ** 20)} MiB in ${candidates.join(" or ")}`);
+  if (roomy === undefined)
+    throw new Error(`no room for ${Math.ceil(needs / 2 ** 20)} MiB in ${candidates.join(" or ")}`);
   const directory = mkdtempSync(join(roomy, `${prefix}${process.pid}-`));
   const remove = () => rmSync(directory, { recursive: true, force: true });
   process.on("exit", remove);

@@ -26,7 +26,11 @@ for (const { name, fail } of failures) {
     test("no call of fifty callers fails", async (t) => {
       const cluster = await startCluster(await Rig.for(t), { proxies: 0, seeders: 2 });
       const blobs = await pushFifty(cluster);
-      const client = new MetaInfoClient({ seeders: cluster.seeders.map(({ url }) => url), deadlineMs: 2000, progressTimeoutMs: 5000 });
+      const client = new MetaInfoClient({
+        seeders: cluster.seeders.map(({ url }) => url),
+        deadlineMs: 2000,
+        progressTimeoutMs: 5000,
+      });
       t.after(() => client.close());
       let calls = 0;
       await Promise.all(

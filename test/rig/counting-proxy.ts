@@ -132,7 +132,11 @@ export class CountingProxy {
     if (effect?.kind === "garbage") {
       answer.destroy();
       response.writeHead(200, { "content-type": "application/octet-stream" });
-      for (const chunk of content("random", "garbage", effect.bytes)) await write(response, chunk);
+      for (const chunk of content("random", "garbage", effect.bytes)) {
+        if (response.destroyed) return;
+        seen.bytes += chunk.length;
+        await write(response, chunk);
+      }
       response.end();
       return;
     }

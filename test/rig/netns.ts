@@ -170,10 +170,12 @@ export class Net {
 
 /** Removes the namespaces of runs whose process is gone. */
 function sweep(): void {
-  const prefixes = new Map(namespaces().flatMap((name) => {
-    const match = /^(eb(\d+))-/.exec(name);
-    return match === null ? [] : [[match[1]!, Number(match[2])] as const];
-  }));
+  const prefixes = new Map(
+    namespaces().flatMap((name) => {
+      const match = /^(eb(\d+))-/.exec(name);
+      return match === null ? [] : [[match[1]!, Number(match[2])] as const];
+    }),
+  );
   for (const [prefix, pid] of prefixes) {
     if (!isAlive(pid)) execFileSync(script, ["down"], { env: { ...process.env, P: prefix }, stdio: "ignore" });
   }

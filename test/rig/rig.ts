@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { unmountBelow } from "./mounts.ts";
 import { Processes } from "./processes.ts";
 
 /** Something that a rig closes at its end. */
@@ -51,6 +52,7 @@ export class Rig implements AsyncDisposable {
     for (const thing of this.#things.splice(0).reverse()) {
       await thing.close().catch((error) => failures.push(error));
     }
+    await unmountBelow(this.dir, this.processes).catch((error) => failures.push(error));
     await this.processes.close();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     if (failures.length > 0) throw new AggregateError(failures, "closing the rig failed");

@@ -317,7 +317,7 @@ export class SimHost {
       this.#atSeeder += 1;
       totals.seederRequests += 1;
       clock.after(scenario.zoneRttMs, () => {
-        if (!this.dead) seeder.ask(this, asked, want);
+        if (!this.done) seeder.ask(this, asked, want);
       });
     }
   }
@@ -393,14 +393,14 @@ export class SimHost {
   }
 
   #finish(): void {
-    const { clock, tracker, scenario, totals } = this.#swarm;
+    const { clock, tracker, seeder, totals } = this.#swarm;
     this.finishedAt = clock.now;
+    seeder.forget(this);
     totals.announces += 1;
     tracker.announce({ id: this.id, zone: this.zone, complete: true }, 0);
     for (const list of [...this.flights.values()]) for (const transfer of [...list]) this.#abandon(transfer);
     for (const source of [...this.sources]) this.#leave(source);
     this.#swarm.onFinished(this);
-    void scenario;
   }
 
   /** Looks again soon: lateness comes by time alone. */

@@ -10,6 +10,7 @@ import { REPOSITORY, TAG } from "../demo/origin.ts";
 import type { Descriptor } from "../pull/manifest.ts";
 import { eagle } from "../testing/run-eagle.ts";
 import { type SmallWorld, smallWorld } from "../testing/small-world.ts";
+import { run } from "./get.ts";
 
 let world: SmallWorld;
 let image: string;
@@ -129,16 +130,16 @@ test("failures: exit 1, the cause, no half files", async () => {
   assert.ok(!(await readdir(world.directory)).some((name) => name.startsWith("missing")));
 });
 
-test("a wrong command line: exit 2", async () => {
+test("a wrong command line", async () => {
   const proxy = world.cluster.proxies[0]!.url;
   const wrong = [
-    ["UPPER/case"],
-    ["http://127.0.0.1/x"],
-    ["alpine", "--platform", "linux"],
-    ["alpine", "--all", "--platform", "linux/arm64"],
-    ["alpine", "--proxy", proxy, "--seeder", "a"],
-    ["alpine", "--proxy", "ftp://x"],
+    [],
+    ["127.0.0.1:1/UPPER/case"],
+    ["http://127.0.0.1:1/x"],
+    ["127.0.0.1:1/app", "--platform", "linux"],
+    ["127.0.0.1:1/app", "--all", "--platform", "linux/arm64"],
+    ["127.0.0.1:1/app", "--proxy", proxy, "--seeder", "127.0.0.1:1"],
+    ["127.0.0.1:1/app", "--proxy", "ftp://127.0.0.1:1"],
   ];
-  const ends = await Promise.all(wrong.map((args) => eagle(["get", ...args])));
-  for (const [index, { code, stderr }] of ends.entries()) assert.equal(code, 2, `${wrong[index]}: ${stderr}`);
+  for (const args of wrong) await assert.rejects(run(args), { name: "UsageError" }, args.join(" "));
 });

@@ -73,24 +73,21 @@ export async function run(args: readonly string[]): Promise<number | undefined> 
   }
   const port = (flag: "port" | "peer-port" | "seeder-port" | "tracker-port") =>
     portValue(values[flag], { command: COMMAND, flag: `--${flag}` });
-  const directory = values.data ?? (await dataDirectory());
   const origins = values.origin.map((text) => parsed(text, { command: COMMAND, flag: "--origin" }, parseOrigin));
+  const bounds = { command: COMMAND, flag: "--limit-size", min: 1024 ** 2, max: Number.MAX_SAFE_INTEGER };
   const log = createLogger({ name: "eagle", level: values["log-level"] });
-  const cluster = await start({
+  const checked = {
     origins,
     host: hostValue(values.host),
     trackerPort: port("tracker-port"),
     seederPort: port("seeder-port"),
     proxies: [{ name: "proxy", port: port("port"), peerPort: port("peer-port") }],
-    directory,
-    limitSize: sizeValue(values["limit-size"], {
-      command: COMMAND,
-      flag: "--limit-size",
-      min: 1024 * 1024,
-      max: Number.MAX_SAFE_INTEGER,
-    }),
+    limitSize: sizeValue(values["limit-size"], bounds),
     log,
-  });
+  };
+  // Last of all: it may make a directory.
+  const directory = values.data ?? (await dataDirectory());
+  const cluster = await start({ ...checked, directory });
   onShutdown(async (signal) => {
     log.info("eagle stops", { signal });
     await cluster[Symbol.asyncDispose]();

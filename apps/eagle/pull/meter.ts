@@ -18,7 +18,7 @@ export interface MeterInit {
 /** Draws a few times a second until it is closed; the last line shows the whole. */
 export class Meter implements AsyncDisposable {
   readonly #init: MeterInit;
-  readonly #progress: Progress;
+  #progress: Progress | undefined;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #startedAt = performance.now();
   #done = 0;
@@ -27,7 +27,6 @@ export class Meter implements AsyncDisposable {
 
   constructor(init: MeterInit) {
     this.#init = init;
-    this.#progress = new Progress({ label: init.label, ...(init.output ? { output: init.output } : {}) });
     this.#timer = setInterval(() => void this.#draw(), INTERVAL_MS);
   }
 
@@ -39,11 +38,13 @@ export class Meter implements AsyncDisposable {
   /** Says how many bytes will come. */
   expect(bytes: number): void {
     this.#total = bytes;
+    this.#begin();
   }
 
   /** Bytes came. */
   add(bytes: number): void {
     this.#done += bytes;
+    this.#begin();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -51,11 +52,21 @@ export class Meter implements AsyncDisposable {
     this.#elapsedMs = this.elapsedMs;
     clearInterval(this.#timer);
     await this.#draw();
-    this.#progress.finish();
+    this.#progress?.finish();
+  }
+
+  /** What fails before anything is known has nothing to show. */
+  #begin(): void {
+    const { label, output } = this.#init;
+    this.#progress ??= new Progress({ label, ...(output ? { output } : {}) });
   }
 
   async #draw(): Promise<void> {
     const bySource = await this.#init.bySource().catch(() => ({}));
-    this.#progress.update({ done: this.#done, ...(this.#total === undefined ? {} : { total: this.#total }), bySource });
+    this.#progress?.update({
+      done: this.#done,
+      ...(this.#total === undefined ? {} : { total: this.#total }),
+      bySource,
+    });
   }
 }

@@ -2,7 +2,7 @@
  * Runs the `eagle` command as a process, under the runtime that runs the tests: for tests alone.
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
@@ -17,7 +17,7 @@ export interface Ended {
 
 /** A process that runs. */
 export interface Running extends AsyncDisposable {
-  readonly child: ChildProcess;
+  signal(name: NodeJS.Signals): void;
   readonly ended: Promise<Ended>;
   /** Resolves with stdout so far when it matches. @throws Error when the process ends before */
   said(pattern: RegExp): Promise<string>;
@@ -42,7 +42,8 @@ export function startEagle(args: readonly string[], { env = {} }: { env?: Record
   });
   const ended = once(child, "close").then(([code]): Ended => ({ code: code as number | null, stdout, stderr }));
   return {
-    child,
+    // Not child.kill(): after it Deno tells no exit code.
+    signal: (name) => process.kill(child.pid!, name),
     ended,
     async said(pattern) {
       const found = new Promise<void>((resolve) => {

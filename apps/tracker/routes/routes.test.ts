@@ -1,8 +1,8 @@
 /** @module Tests of the tracker's routes: standard requests, hostile ones, heartbeats. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { type BencodeValue, decodeBencode, latin1 } from "../../../lib/bencode/bencode.ts";
 import { createMetrics } from "../../../lib/metrics/metrics.ts";
-import { type BencodeValue, decodeBencode, latin1 } from "../../../lib/tracker/bencode.ts";
 import { swarmKey } from "../../../lib/tracker/keys.ts";
 import { createTrackerApp, type TrackerAppInit } from "./index.ts";
 

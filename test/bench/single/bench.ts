@@ -2,8 +2,8 @@
  * @module What the parts of `npm run bench` share: the blob at a real registry, and Eagle's parts on loopback.
  */
 import { createReadStream } from "node:fs";
-import { pushBlob } from "../../rig/image.ts";
 import { type EagleApp, type Runtime, startProxy, startSeeder, startTracker } from "../../rig/eagle.ts";
+import { pushBlob } from "../../rig/image.ts";
 import type { Process } from "../../rig/processes.ts";
 import { type Registry, startRegistry } from "../../rig/registry.ts";
 import type { Rig } from "../../rig/rig.ts";
@@ -30,7 +30,10 @@ export interface Parts {
 const repository = "bench/blob";
 
 /** Starts docker-registry and pushes the blob. */
-export async function prepare(rig: Rig, { size, runtime, runs }: { size: number; runtime: Runtime; runs: number }): Promise<Bench> {
+export async function prepare(
+  rig: Rig,
+  { size, runtime, runs }: { size: number; runtime: Runtime; runs: number },
+): Promise<Bench> {
   const blob = makeBlobFile(rig.dir, { size, seed: "bench" });
   const registry = await startRegistry(rig);
   await pushBlob({ registry: registry.url, repository }, createReadStream(blob.path, { highWaterMark: 1024 * 1024 }));
@@ -73,5 +76,8 @@ export function watchProcesses<T extends string>(processes: Record<T, Process>):
   const entries = Object.entries(processes) as [T, Process][];
   const before = entries.map(([, process]) => cpuSeconds(process));
   return () =>
-    Object.fromEntries(entries.map(([name, process], index) => [name, cpuSeconds(process) - before[index]!])) as Record<T, number>;
+    Object.fromEntries(entries.map(([name, process], index) => [name, cpuSeconds(process) - before[index]!])) as Record<
+      T,
+      number
+    >;
 }

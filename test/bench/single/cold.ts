@@ -50,7 +50,8 @@ function report({ blob }: Bench, runs: Record<"direct" | "eagle", ColdRun[]>): s
   const plain = median(runs.direct.map(({ seconds }) => seconds));
   const names = ["registry", "seeder", "proxy", "tracker", "curl"] as const;
   const rows = (["direct", "eagle"] as const).map((client) => {
-    const middle = (of: (run: ColdRun) => number | undefined) => median(runs[client].map((run) => of(run) ?? Number.NaN));
+    const middle = (of: (run: ColdRun) => number | undefined) =>
+      median(runs[client].map((run) => of(run) ?? Number.NaN));
     const seconds = middle((run) => run.seconds);
     return [
       client,

@@ -47,7 +47,11 @@ export async function benchReceive(bench: Bench): Promise<string> {
 }
 
 /** A request for one byte has the proxy fetch the whole blob; nobody reads the rest. */
-async function byEagle(bench: Bench, { tracker, seeder }: Awaited<ReturnType<typeof startParts>>, run: number): Promise<Received> {
+async function byEagle(
+  bench: Bench,
+  { tracker, seeder }: Awaited<ReturnType<typeof startParts>>,
+  run: number,
+): Promise<Received> {
   const proxy = await startBenchProxy(bench, { tracker, seeder }, `proxy-receive-${run}`);
   const file = `${proxy.directory}/data/${hexOf(bench.blob)}.layer`;
   const watch = watchPair(proxy.process, seeder.process);
@@ -80,7 +84,13 @@ async function startAria2Seeder({ rig, blob }: Bench): Promise<Aria2Seeder> {
   mkdirSync(folder);
   linkSync(blob.path, `${folder}/${hexOf(blob)}.layer`);
   const port = await freePort();
-  const flags = [...aria2Flags, "--bt-seed-unverified=true", `--listen-port=${port}`, "--bt-external-ip=127.0.0.1", `--dir=${folder}`];
+  const flags = [
+    ...aria2Flags,
+    "--bt-seed-unverified=true",
+    `--listen-port=${port}`,
+    "--bt-external-ip=127.0.0.1",
+    `--dir=${folder}`,
+  ];
   const process = rig.processes.start("aria2c", [...flags, torrentFile], { name: "aria2 seeder" });
   await process.listening(port);
   return { process, tracker, torrentFile };

@@ -1,13 +1,14 @@
 /**
  * @module A warm hit on loopback: the proxy's registry port against nginx with the same file.
  */
+
+import { freePort } from "../../rig/ports.ts";
 import { hexOf } from "../blob-files.ts";
 import { startNginx } from "../nginx.ts";
 import { figure, median } from "../statistics.ts";
 import { formatTable } from "../table.ts";
 import { timedCurl } from "../timed-curl.ts";
 import { watchIdle } from "../usage.ts";
-import { freePort } from "../../rig/ports.ts";
 import { type Bench, blobUrl, startParts, stopParts, watchProcesses } from "./bench.ts";
 
 interface WarmRun {
@@ -25,7 +26,9 @@ export async function benchWarm(bench: Bench): Promise<string> {
   await timedCurl(rig.processes, ["-o", "/dev/null", url]);
   const listen = `127.0.0.1:${await freePort()}`;
   const root = `${parts.proxy.directory}/data`;
-  const nginx = startNginx(rig, { listen, root, name: "nginx-warm" }, (command, words) => rig.processes.start(command, words));
+  const nginx = startNginx(rig, { listen, root, name: "nginx-warm" }, (command, words) =>
+    rig.processes.start(command, words),
+  );
   await nginx.listening(Number(listen.split(":")[1]));
   const measured: Record<"nginx" | "eagle", WarmRun[]> = { nginx: [], eagle: [] };
   const servers = {

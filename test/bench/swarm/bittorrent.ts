@@ -45,7 +45,9 @@ export class BitTorrent implements Contender {
     const swarm = new BitTorrent(arena, client);
     const { rig, net, blobs } = arena;
     const address = net.address("seed");
-    const torrents = blobs.map((blob) => makeTorrent(blob, { announce: `http://${address}:6969/announce`, pieceLength }));
+    const torrents = blobs.map((blob) =>
+      makeTorrent(blob, { announce: `http://${address}:6969/announce`, pieceLength }),
+    );
     mkdirSync(rig.path("bt-seed"));
     for (const [index, blob] of blobs.entries()) {
       const file = rig.path(`bt-${index}.torrent`);
@@ -106,7 +108,11 @@ export class BitTorrent implements Contender {
 }
 
 /** A command line for opentracker that knows these torrents alone. */
-export function trackerCommand(directory: string, listen: string, torrents: readonly Torrent[]): [command: string, ...words: string[]] {
+export function trackerCommand(
+  directory: string,
+  listen: string,
+  torrents: readonly Torrent[],
+): [command: string, ...words: string[]] {
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   writeFileSync(`${directory}/whitelist`, torrents.map(({ infoHash }) => `${infoHash}\n`).join(""));
   const config = `listen.tcp_udp ${listen}\naccess.whitelist /whitelist\ntracker.rootdir ${directory}\n`;

@@ -108,7 +108,8 @@ export class Eagle implements Contender {
       done: Promise.all(curls.map(({ done }) => done)).then((figures) => {
         this.curls.set(host, figures);
         for (const [index, { size }] of figures.entries()) {
-          if (size !== blobs[index]!.size) throw new Error(`${host} got ${size} bytes instead of ${blobs[index]!.size}`);
+          if (size !== blobs[index]!.size)
+            throw new Error(`${host} got ${size} bytes instead of ${blobs[index]!.size}`);
         }
       }),
     };
@@ -126,7 +127,11 @@ export class Eagle implements Contender {
     const { net, rig, runtime, profile } = this.#arena;
     const file = rig.path(`${app}-${host}.yaml`);
     await writeFile(file, stringify(config));
-    const [command, ...words] = eagleCommand(runtime, app, profile === undefined ? undefined : { directory: profile, name: `${app}-${host}` });
+    const [command, ...words] = eagleCommand(
+      runtime,
+      app,
+      profile === undefined ? undefined : { directory: profile, name: `${app}-${host}` },
+    );
     const flags = ["--config", file, "--log-format", "json"];
     const process = net.start(host, command, [...words, ...flags], { name: `${app} on ${host}` });
     await process.line(/listens/, { timeoutMs: 60_000 });

@@ -53,7 +53,12 @@ export async function runLimit(
   await Promise.all(armed.map(({ done }) => done));
   await eagle.stop();
   const mean = seconds.reduce((sum, value) => sum + value, 0) / seconds.length;
-  const row = [`${figure(limit / 1e6, 1)}`, figure(mean / 1e6), figure(median(seconds) / 1e6), span(seconds.map((value) => value / 1e6))];
+  const row = [
+    `${figure(limit / 1e6, 1)}`,
+    figure(mean / 1e6),
+    figure(median(seconds) / 1e6),
+    span(seconds.map((value) => value / 1e6)),
+  ];
   return formatTable(["MB/s asked", "MB/s over 10 s", "median second", "seconds"], [row]);
 }
 

@@ -27,17 +27,38 @@ export function reportRow(spec: SwarmCase, client: ClientName, runs: readonly Ru
   const idle = middle((run) => run.idle);
   return [
     client,
-    figure(middle((run) => slowest(run.hosts)), 2),
+    figure(
+      middle((run) => slowest(run.hosts)),
+      2,
+    ),
     figure(median(ratios), 3),
     span(ratios, 3),
-    figure(middle((run) => run.startUp), 2),
-    figure(middle((run) => run.seederSent), 3),
-    figure(middle((run) => run.originSent), 3),
-    figure(middle((run) => run.waste * 100), 2),
+    figure(
+      middle((run) => run.startUp),
+      2,
+    ),
+    figure(
+      middle((run) => run.seederSent),
+      3,
+    ),
+    figure(
+      middle((run) => run.originSent),
+      3,
+    ),
+    figure(
+      middle((run) => run.waste * 100),
+      2,
+    ),
     figure(middle((run) => run.hostCpu)),
     figure(middle((run) => run.seederCpu)),
-    figure(middle((run) => run.hostMemory / 1e6), 0),
-    figure(middle((run) => run.seederMemory / 1e6), 0),
+    figure(
+      middle((run) => run.hostMemory / 1e6),
+      0,
+    ),
+    figure(
+      middle((run) => run.seederMemory / 1e6),
+      0,
+    ),
     figure(idle * 100, 0),
     notes(spec, client, runs, { ratio: median(ratios), idle }).join("; "),
   ];

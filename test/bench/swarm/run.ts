@@ -1,8 +1,9 @@
 /**
  * @module One run of one swarm case by one client: sets up, pulls, measures, checks the bytes, takes down.
  */
-import { setTimeout as sleep } from "node:timers/promises";
+
 import { linkSync, mkdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../../rig/eagle.ts";
 import { type HostName, Net, type Traffic } from "../../rig/netns.ts";
 import type { Process } from "../../rig/processes.ts";
@@ -93,7 +94,16 @@ export async function startOrigin(rig: Rig, net: Net, blobs: readonly BlobFile[]
   }
   const address = `${net.address("origin")}:5000`;
   startNginx(rig, { listen: address, root }, (command, words) => net.start("origin", command, words));
-  await net.run("origin", "curl", ["-q", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", `http://${address}/v2/`]);
+  await net.run("origin", "curl", [
+    "-q",
+    "-s",
+    "--retry",
+    "20",
+    "--retry-connrefused",
+    "--retry-delay",
+    "1",
+    `http://${address}/v2/`,
+  ]);
   return address;
 }
 
@@ -126,12 +136,14 @@ async function measure(
   const idle = watchIdle();
   const victims = new Set(spec.deaths ? pulls.slice(-spec.deaths.count).map(([host]) => host) : []);
   const begun = performance.now();
-  const startUp = client === "aria2" || client === "libtorrent" ? watchStart(net, before.get("seed")!.sent) : Promise.resolve(0);
+  const startUp =
+    client === "aria2" || client === "libtorrent" ? watchStart(net, before.get("seed")!.sent) : Promise.resolve(0);
   const ended = pulls.map(async ([host, pull], index) => {
     if (joinEveryMs > 0) await sleep(index * joinEveryMs);
     const start = performance.now();
     pull.go();
-    if (victims.has(host)) await die(spec.deaths!.how, { net, contender, host, pull, until: before.get(host)!.received + bytes / 2 });
+    if (victims.has(host))
+      await die(spec.deaths!.how, { net, contender, host, pull, until: before.get(host)!.received + bytes / 2 });
     else await pull.done;
     return { host, seconds: (performance.now() - start) / 1000 };
   });
@@ -143,7 +155,12 @@ async function measure(
     const of = hosts[pulls.findIndex(([name]) => name === host)]!;
     return { host, seconds, bound: lowerBound({ bytes, source: rate, hosts, of }) };
   });
-  const received = sumOver(all.map(({ host }) => host), before, after, "received");
+  const received = sumOver(
+    all.map(({ host }) => host),
+    before,
+    after,
+    "received",
+  );
   const hostCpu = cpuSecondsOf(receivers()) - cpuBefore + contender.endedCpu;
   const figures: RunFigures = {
     hosts: slowRate === undefined ? timed : timed.slice(0, -1),
@@ -158,7 +175,11 @@ async function measure(
     seederMemory: peakMemory(contender.seeders),
     idle: idleShare,
   };
-  await verify(contender, all.map(({ host }) => host), { net, blobs, elapsedMs: performance.now() - begun });
+  await verify(
+    contender,
+    all.map(({ host }) => host),
+    { net, blobs, elapsedMs: performance.now() - begun },
+  );
   return figures;
 }
 

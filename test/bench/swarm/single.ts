@@ -25,7 +25,12 @@ interface Times {
 /** Runs both in turn. @returns a table of the medians. */
 export async function runSingle(
   { rate, size, name }: SingleCase,
-  { runs, runtime, directory, profile }: { runs: number; runtime: Runtime; directory: string | undefined; profile: string | undefined },
+  {
+    runs,
+    runtime,
+    directory,
+    profile,
+  }: { runs: number; runtime: Runtime; directory: string | undefined; profile: string | undefined },
 ): Promise<string> {
   await using shelf = createWorkspace({ needs: size * 4, parent: directory });
   const blob = makeBlobFile(shelf.dir, { size, seed: name });
@@ -38,7 +43,11 @@ export async function runSingle(
     const arena: Arena = { rig, net, hosts: net.hosts, blobs: [blob], origin, runtime, profile };
     const started = await Eagle.start(arena);
     const output = rig.path("direct.bin");
-    const curl = await armCurl(arena, "h1", { url: `http://${origin}${blobPath(blob)}`, gate: rig.path("gate"), output });
+    const curl = await armCurl(arena, "h1", {
+      url: `http://${origin}${blobPath(blob)}`,
+      gate: rig.path("gate"),
+      output,
+    });
     const idleDirect = watchIdle();
     curl.go();
     direct.push({ ...(await curl.done), idle: idleDirect() });
@@ -48,7 +57,9 @@ export async function runSingle(
     pull.go();
     await pull.done;
     eagle.push({ ...started.curls.get("h1")![0]!, idle: idle() });
-    process.stderr.write(`  run ${run + 1}: direct ${figure(direct.at(-1)!.total)} s, eagle ${figure(eagle.at(-1)!.total)} s\n`);
+    process.stderr.write(
+      `  run ${run + 1}: direct ${figure(direct.at(-1)!.total)} s, eagle ${figure(eagle.at(-1)!.total)} s\n`,
+    );
     await started.stop();
   }
   return report(direct, eagle);

@@ -14,7 +14,10 @@ export interface Torrent {
 }
 
 /** Makes a torrent of one file (BEP 3). @param init.pieceLength - bytes, a power of two. */
-export function makeTorrent(blob: BlobFile, { announce, pieceLength }: { announce: string; pieceLength: number }): Torrent {
+export function makeTorrent(
+  blob: BlobFile,
+  { announce, pieceLength }: { announce: string; pieceLength: number },
+): Torrent {
   const pieces: Buffer[] = [];
   const buffer = Buffer.alloc(pieceLength);
   const file = openSync(blob.path, "r");

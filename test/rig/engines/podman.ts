@@ -44,7 +44,6 @@ export async function createPodman(
     },
     close: async () => {
       await podman(["rmi", "--all", "--force"]);
-      await rig.processes.run("umount", [`${root}/overlay`]).catch(() => {});
     },
   });
 }

@@ -1,5 +1,5 @@
 /**
- * @module Bencoding (BEP 3) for tracker answers.
+ * @module Bencoding (BEP 3) for trackers and metainfo.
  *
  * The `bencode` package is not used here for two reasons. Its decoder trusts what it reads: a negative length makes it
  * go round for ever. Its encoder writes binary text as UTF-8, so that a peer id or a scrape key with a high byte comes

@@ -1,0 +1,204 @@
+/** @module Tests of a host's blobs: what is kept over a restart, who may see it. */
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { silentLogger } from "../log/log.ts";
+import { createMetrics } from "../metrics/metrics.ts";
+import { FsStorage } from "../storage/index.ts";
+import { BlobStore, type Fill } from "./blob-store.ts";
+import { BlobError } from "./errors.ts";
+import { type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
+
+const blob = testBlob(1_200_000);
+const other = testBlob(900_000, { seed: 5 });
+
+async function openStore(path: string, { limitSize = 10_000_000 }: { limitSize?: number } = {}) {
+  const events: string[] = [];
+  const store = new BlobStore({
+    storage: await FsStorage.open({ rootDirectory: path }),
+    limitSize,
+    minFree: () => 0,
+    log: silentLogger,
+    metrics: createMetrics("proxy"),
+    onOffer: (digest) => events.push(`offer ${digest}`),
+    onLeave: (digest) => events.push(`leave ${digest}`),
+  });
+  await store.start();
+  return { store, events, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
+}
+
+function filling(of: TestBlob, { isPublic = false }: { isPublic?: boolean } = {}): Fill {
+  return (live) => {
+    live.isPublic = isPublic;
+    void (async () => {
+      await live.begin(of.layout);
+      live.addHashes(0, of.metainfo.pieces);
+      for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
+    })();
+  };
+}
+
+const never: Fill = () => assert.fail("must not be fetched");
+
+test("what was committed is there after a restart, private or public as it was", async () => {
+  await using dir = await tempDir();
+  {
+    await using host = await openStore(dir.path);
+    for (const [one, isPublic] of [
+      [blob, true],
+      [other, false],
+    ] as const) {
+      using handle = await host.store.acquire(one.digest, filling(one, { isPublic }));
+      assert.equal(handle.source, "fetched");
+      await handle.blob.done;
+    }
+    assert.deepEqual(host.events, [`offer ${blob.digest}`]);
+    assert.deepEqual([...host.store.offered()], [blob.digest.toString()]);
+  }
+  await writeFile(join(dir.path, "partial", "0".repeat(64)), "half");
+  await using host = await openStore(dir.path);
+  assert.deepEqual(await readdir(join(dir.path, "partial")), [], "what was half-done is swept");
+  assert.deepEqual(host.events, [`offer ${blob.digest}`]);
+  for (const [one, isPublic] of [
+    [blob, true],
+    [other, false],
+  ] as const) {
+    assert.equal(host.store.has(one.digest), "committed");
+    using handle = await host.store.acquire(one.digest, never);
+    assert.equal(handle.source, "cache");
+    assert.equal(handle.blob.isPublic, isPublic);
+    const bytes = new Uint8Array(one.layout.size);
+    await handle.blob.read(bytes, 0);
+    assert.deepEqual(bytes, one.bytes);
+  }
+});
+
+test("one fill however many ask, and all get the blob", async () => {
+  await using dir = await tempDir();
+  await using host = await openStore(dir.path);
+  let fills = 0;
+  const handles = await Promise.all(
+    Array.from({ length: 20 }, () =>
+      host.store.acquire(blob.digest, (live, signal) => {
+        fills++;
+        filling(blob)(live, signal);
+      }),
+    ),
+  );
+  assert.equal(fills, 1);
+  assert.equal(new Set(handles.map(({ blob: live }) => live)).size, 1);
+  assert.equal(handles.filter(({ source }) => source === "fetched").length, 1);
+  await handles[0]?.blob.done;
+  for (const handle of handles) handle.release();
+});
+
+test("a private blob is offered once it is known to be public, and stays so", async () => {
+  await using dir = await tempDir();
+  {
+    await using host = await openStore(dir.path);
+    using handle = await host.store.acquire(blob.digest, filling(blob));
+    await handle.blob.done;
+    assert.deepEqual(host.events, []);
+    await host.store.publish(handle.blob);
+    await host.store.publish(handle.blob);
+    assert.deepEqual(host.events, [`offer ${blob.digest}`]);
+  }
+  await using host = await openStore(dir.path);
+  assert.deepEqual(host.events, [`offer ${blob.digest}`]);
+});
+
+test("published while it arrives, it is offered when it is committed", async () => {
+  await using dir = await tempDir();
+  {
+    await using host = await openStore(dir.path);
+    using handle = await host.store.acquire(blob.digest, filling(blob));
+    await host.store.publish(handle.blob);
+    assert.deepEqual(host.events, []);
+    await handle.blob.done;
+    assert.deepEqual(host.events, [`offer ${blob.digest}`]);
+  }
+  await using host = await openStore(dir.path);
+  assert.deepEqual([...host.store.offered()], [blob.digest.toString()]);
+});
+
+test("a blob whose fill fails leaves nothing, and is fetched anew by the next", async () => {
+  await using dir = await tempDir();
+  await using host = await openStore(dir.path);
+  {
+    using handle = await host.store.acquire(blob.digest, (live) => {
+      live.begin(blob.layout).then(() => live.fail(new BlobError("unavailable", "origin down")));
+    });
+    await assert.rejects(handle.blob.done, /origin down/);
+  }
+  assert.deepEqual(await readdir(join(dir.path, "partial")), []);
+  assert.equal(host.store.has(blob.digest), undefined);
+  using handle = await host.store.acquire(blob.digest, filling(blob));
+  await handle.blob.done;
+});
+
+test("damaged or missing metainfo, or a file of another size: the blob is fetched anew", async () => {
+  await using dir = await tempDir();
+  const { hex } = blob.digest;
+  const damages = [
+    () => writeFile(join(dir.path, "torrents", `${hex}.torrent`), "rubbish"),
+    () => writeFile(join(dir.path, "data", `${hex}.layer`), "short"),
+  ];
+  for (const damage of damages) {
+    {
+      await using host = await openStore(dir.path);
+      using handle = await host.store.acquire(blob.digest, filling(blob, { isPublic: true }));
+      await handle.blob.done;
+    }
+    await damage();
+    await using host = await openStore(dir.path);
+    using handle = await host.store.acquire(blob.digest, filling(blob, { isPublic: true }));
+    assert.equal(handle.source, "fetched");
+    await handle.blob.done;
+  }
+});
+
+test("an evicted blob is withdrawn before its file goes", async () => {
+  await using dir = await tempDir();
+  await using host = await openStore(dir.path, { limitSize: 1_500_000 });
+  for (const one of [blob, other]) {
+    using handle = await host.store.acquire(one.digest, filling(one, { isPublic: true }));
+    await handle.blob.done;
+  }
+  assert.deepEqual(host.events.toSorted(), [
+    `leave ${blob.digest}`,
+    ...[blob, other].map((one) => `offer ${one.digest}`).sort(),
+  ]);
+  assert.equal(host.store.has(blob.digest), undefined);
+  for (let turn = 0; turn < 200 && existsSync(join(dir.path, "data", `${blob.digest.hex}.layer`)); turn++) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.deepEqual(await readdir(join(dir.path, "data")), [`${other.digest.hex}.layer`]);
+});
+
+test("peek() finds what is here or arriving, and begins nothing", async () => {
+  await using dir = await tempDir();
+  await using host = await openStore(dir.path);
+  assert.equal(await host.store.peek(blob.digest), undefined);
+  using handle = await host.store.acquire(blob.digest, filling(blob));
+  using arriving = await host.store.peek(blob.digest);
+  assert.equal(arriving?.blob, handle.blob);
+  await handle.blob.done;
+  using committed = await host.store.peek(blob.digest);
+  assert.ok(committed?.blob.committed);
+});
+
+test("closing abandons what arrives", async () => {
+  await using dir = await tempDir();
+  const host = await openStore(dir.path);
+  const handle = await host.store.acquire(blob.digest, (live) => live.begin(blob.layout).catch(() => {}));
+  const rejected = assert.rejects(
+    handle.blob.done,
+    (error) => error instanceof BlobError && error.code === "abandoned",
+  );
+  await host[Symbol.asyncDispose]();
+  await rejected;
+  handle.release();
+  await assert.rejects(host.store.acquire(blob.digest, never), BlobError);
+});
