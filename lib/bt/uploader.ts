@@ -15,6 +15,8 @@ export const PARK_MS = 10_000;
 const REPEAT = 3;
 /** The no-repeat time before any piece was sent, ms. */
 const FIRST_REPEAT_MS = 1000;
+/** The same asker does not get the same piece again before this, ms. */
+const SAME_ASKER_MS = 2000;
 /** Requests that may wait at once, for the whole host. */
 const MAX_WAITING = 10_000;
 /** After so many requests for which a blob has nothing now, others for that blob are not looked at this time. */
@@ -147,18 +149,24 @@ export class Uploader {
   #choose({ blob, query, since }: Waiter, now: number): ReturnType<typeof chooseNext> {
     const served = this.#servedOf(blob);
     const median = this.#median.value;
+    const repeatAfterMs = median === undefined ? FIRST_REPEAT_MS : REPEAT * median;
     let { asked } = query;
-    const sent = query.asker === undefined ? [] : served.sentSince(query.asker, since);
+    // What the asker was sent a moment ago it may not have known when it asked.
+    const lately = Math.min(since, now - Math.max(SAME_ASKER_MS, repeatAfterMs));
+    const sent = query.asker === undefined ? [] : served.sentSince(query.asker, lately);
     if (sent.length > 0) {
       asked = asked.clone();
       for (const piece of sent) asked.add(piece);
     }
-    const repeatAfterMs = median === undefined ? FIRST_REPEAT_MS : REPEAT * median;
-    // Two requests of one asker want the same piece: it gets it once.
-    const lately =
-      query.want === undefined || query.asker === undefined ? [] : served.sentSince(query.asker, now - repeatAfterMs);
-    const want = query.want !== undefined && lately.includes(query.want) ? undefined : query.want;
-    return chooseNext({ have: blob.have!, asked, served: served.times, servedAt: served.at, repeatAfterMs, now, want });
+    return chooseNext({
+      have: blob.have!,
+      asked,
+      served: served.times,
+      servedAt: served.at,
+      repeatAfterMs,
+      now,
+      want: query.want,
+    });
   }
 
   #begin({ blob, query }: Waiter, piece: number, startedAt: number): Upload {

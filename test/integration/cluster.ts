@@ -106,3 +106,12 @@ export function randomBytes(size: number, seed: number): Uint8Array {
   for (let index = 0; index < words.length; index++) words[index] = random() * 2 ** 32;
   return bytes;
 }
+
+/** Waits for what other parts bring about. @throws Error after 10 s. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error("it did not come to pass");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -110,8 +110,18 @@ async function answer(req: IncomingMessage, res: ServerResponse, blobs: Map<stri
     const chunk = Uint8Array.from(blob.bytes.subarray(at, Math.min(end, at + 65536)));
     if (flip !== undefined && flip >= at && flip < at + chunk.length) chunk[flip - at]! ^= 1;
     registry.sent += chunk.length;
-    if (!res.write(chunk)) await new Promise<void>((resolve) => void res.once("drain", resolve).once("close", resolve));
+    if (!res.write(chunk)) await drained(res);
     if (blob.pace) await new Promise((resolve) => setTimeout(resolve, blob.pace));
   }
   res.end();
+}
+
+function drained(res: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      res.off("drain", done).off("close", done);
+      resolve();
+    };
+    res.on("drain", done).on("close", done);
+  });
 }
