@@ -31,7 +31,13 @@ function checkerOf(answer: (caller: Caller, repository: string) => Head | Promis
     log: silentLogger,
     now: () => clock.now,
   });
-  const query = (changes: Partial<AccessQuery> = {}): AccessQuery => ({ upstream, repository: "a/b", digest, authorization: undefined, ...changes });
+  const query = (changes: Partial<AccessQuery> = {}): AccessQuery => ({
+    upstream,
+    repository: "a/b",
+    digest,
+    authorization: undefined,
+    ...changes,
+  });
   return { access, asked, clock, query };
 }
 
@@ -44,30 +50,50 @@ test("what anyone may read is public, by one HEAD for all who ask", async () => 
     await new Promise((resolve) => setTimeout(resolve, 5));
     return ok;
   });
-  const verdicts = await Promise.all(Array.from({ length: 30 }, (_, index) => access.check(query({ authorization: index % 2 ? "Basic x" : undefined }))));
+  const verdicts = await Promise.all(
+    Array.from({ length: 30 }, (_, index) => access.check(query({ authorization: index % 2 ? "Basic x" : undefined }))),
+  );
   for (const verdict of verdicts) assert.deepEqual(verdict, { kind: "allowed", isPublic: true, size: 42 });
   assert.equal(asked.length, 1);
 });
 
 test("a private blob is the caller's alone: its credentials are asked about, nobody else profits", async () => {
-  const { access, asked, query } = checkerOf((caller) => (caller.kind === "caller" && caller.authorization === "Basic right" ? ok : challenged));
-  assert.deepEqual(await access.check(query({ authorization: "Basic right" })), { kind: "allowed", isPublic: false, size: 42 });
+  const { access, asked, query } = checkerOf((caller) =>
+    caller.kind === "caller" && caller.authorization === "Basic right" ? ok : challenged,
+  );
+  assert.deepEqual(await access.check(query({ authorization: "Basic right" })), {
+    kind: "allowed",
+    isPublic: false,
+    size: 42,
+  });
   for (const authorization of [undefined, "Basic wrong"]) {
-    assert.deepEqual(await access.check(query({ authorization })), { kind: "refused", status: 401, challenge: 'Basic realm="x"' });
+    assert.deepEqual(await access.check(query({ authorization })), {
+      kind: "refused",
+      status: 401,
+      challenge: 'Basic realm="x"',
+    });
   }
   assert.deepEqual(asked, ["a/b aa anonymous", "a/b aa caller", "a/b aa caller"]);
 });
 
 test("the operator's credentials stand in for a caller without any", async () => {
   const { access, query } = checkerOf((caller) => (caller.kind === "configured" ? ok : challenged));
-  assert.deepEqual(await access.check(query({ upstream: withPassword })), { kind: "allowed", isPublic: false, size: 42 });
+  assert.deepEqual(await access.check(query({ upstream: withPassword })), {
+    kind: "allowed",
+    isPublic: false,
+    size: 42,
+  });
   assert.equal((await access.check(query())).kind, "refused");
 });
 
 test("another repository or digest is another question", async () => {
   const { access, asked, query } = checkerOf((_, repository) => (repository === "a/b" ? ok : { status: 404 }));
   assert.equal((await access.check(query())).kind, "allowed");
-  assert.deepEqual(await access.check(query({ repository: "c/d" })), { kind: "refused", status: 404, challenge: undefined });
+  assert.deepEqual(await access.check(query({ repository: "c/d" })), {
+    kind: "refused",
+    status: 404,
+    challenge: undefined,
+  });
   await access.check(query({ digest: parseDigest(`sha256:${"b".repeat(64)}`) }));
   assert.equal(asked.length, 3);
 });
@@ -120,7 +146,11 @@ test("an origin that cannot be reached is left alone for two seconds", async () 
 test("an origin that limits the anonymous only still hears a caller with credentials", async () => {
   for (const status of [429, 503]) {
     const { access, query } = checkerOf((caller) => (isAnonymous(caller) ? { status } : ok));
-    assert.deepEqual(await access.check(query({ authorization: "Basic right" })), { kind: "allowed", isPublic: false, size: 42 });
+    assert.deepEqual(await access.check(query({ authorization: "Basic right" })), {
+      kind: "allowed",
+      isPublic: false,
+      size: 42,
+    });
     const verdict = await access.check(query());
     assert.ok(verdict.kind === "unknown" && verdict.error.status === status);
   }

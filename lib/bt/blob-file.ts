@@ -22,6 +22,17 @@ export async function openBlobFile(path: string, flags: "r" | "w+" | "r+"): Prom
   return new DiskFile(await open(path, flags), path);
 }
 
+/** A blob that others wrote, for reading alone. Closing it closes the reader. */
+export function readOnlyFile(reader: Pick<BlobFile, "read" | "close">): BlobFile {
+  const refuse = () => Promise.reject(new Error("a stored blob does not change"));
+  return {
+    read: (target, position) => reader.read(target, position),
+    write: refuse,
+    sync: refuse,
+    close: () => reader.close(),
+  };
+}
+
 class DiskFile implements BlobFile {
   readonly #handle: FileHandle;
   readonly #path: string;

@@ -3,15 +3,21 @@
  * a blob is fetched.
  * @module
  */
-import { BlobCache, CacheError, type Handle } from "../cache/index.ts";
+import { createHash } from "node:crypto";
+import { BlobCache, type Handle } from "../cache/index.ts";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { type Digest, parseDigest } from "../registry/digest.ts";
 import { BlobNotFoundError, type Storage } from "../storage/index.ts";
-import { openBlobFile } from "./blob-file.ts";
+import { type BlobFile, openBlobFile, readOnlyFile } from "./blob-file.ts";
 import { BlobError } from "./errors.ts";
 import { LiveBlob } from "./live-blob.ts";
 import { decodeMetainfo, encodeMetainfo, type Metainfo } from "./metainfo.ts";
+import { sameHash } from "./piece-hashes.ts";
+
+/** A blob that a shared storage did not have is not looked for again so soon, unless it is to be fetched, ms. */
+const MISSING_MS = 3000;
+const MAX_MISSING = 1000;
 
 /** What a store needs. */
 export interface BlobStoreInit {
@@ -24,12 +30,20 @@ export interface BlobStoreInit {
   readonly metrics: Metrics;
   /** A fetch that nobody waits for goes on for so long, ms. @default 60000 */
   readonly abandonAfterMs?: number;
-  /** A blob that others may have is here to stay, or leaves. */
-  onOffer?(digest: string): void;
+  /**
+   * Asked before a verified blob is stored in a storage that others share: whether one of them has stored it or does.
+   * May take as long as that takes.
+   */
+  isStoredByOther?(blob: LiveBlob): Promise<boolean>;
+  /** A blob that others may have is here to stay, or leaves. The metainfo, where it is at hand. */
+  onOffer?(digest: string, metainfo?: Metainfo): void;
   onLeave?(digest: string): void;
 }
 
-/** Begins to fill a blob; must see to it that it is filled or fails, in the end. The signal aborts when nobody wants it. */
+/**
+ * Begins to fill a blob; must see to it that it is filled or fails, in the end. The signal aborts when nobody wants it.
+ * What it throws fails the blob.
+ */
 export type Fill = (blob: LiveBlob, signal: AbortSignal) => void;
 
 /** See the module. `start` before use. */
@@ -38,13 +52,16 @@ export class BlobStore implements AsyncDisposable {
   readonly #cache: BlobCache<LiveBlob>;
   /** Committed blobs that may be offered; what a private blob of an earlier process is stays unknown until asked for. */
   readonly #offered = new Set<string>();
+  /** Ids that a shared storage did not have, until when (monotonic ms). */
+  readonly #missing = new Map<string, number>();
 
   constructor(init: BlobStoreInit) {
     this.#init = init;
     this.#cache = new BlobCache<LiveBlob>({
       limitSize: init.limitSize,
       minFree: init.minFree,
-      freeSpace: () => init.storage.freeSpace(),
+      // What is stored elsewhere takes no room of this disk: the hot tier sees to that by itself.
+      freeSpace: async () => (init.storage.remote ? boundless : await init.storage.freeSpace()),
       open: (id) => this.#open(id),
       remove: (id) => init.storage.delete(id),
       onCommit: () => this.#measure(),
@@ -60,7 +77,9 @@ export class BlobStore implements AsyncDisposable {
     for await (const { id } of storage.listPartial()) await storage.deletePartial(id);
     await this.#cache.load(storage.list());
     for (const id of this.#cache.ids()) {
-      if (await this.#storedAsPublic(id)) this.#offer(id);
+      // Only seeders store elsewhere, and they read as anybody; each metainfo is looked at before its blob is served.
+      const metainfo = storage.remote ? undefined : await this.#storedMetainfo(id);
+      if (storage.remote || metainfo?.isPublic) this.#offer(id, metainfo);
     }
     this.#measure();
   }
@@ -84,17 +103,35 @@ export class BlobStore implements AsyncDisposable {
    * @throws BlobError
    */
   async acquire(digest: Digest, fill: Fill, options: { signal?: AbortSignal } = {}): Promise<Handle<LiveBlob>> {
+    for (;;) {
+      const handle = await this.#acquire(digest, fill, options);
+      if (handle.source !== "joined" || !handle.blob.error) return handle;
+      // It has just failed and is being cleared away: this caller begins anew instead of inheriting the error.
+      handle.release();
+      await handle.blob.done.catch(() => {});
+      options.signal?.throwIfAborted();
+    }
+  }
+
+  async #acquire(digest: Digest, fill: Fill, options: { signal?: AbortSignal }): Promise<Handle<LiveBlob>> {
     try {
-      return await this.#cache.acquire(digest.hex, async () => this.#create(digest, fill), options);
+      return await this.#cache.acquire(
+        digest.hex,
+        async () => (await this.#stored(digest)) ?? this.#create(digest, fill),
+        options,
+      );
     } catch (cause) {
-      if (cause instanceof CacheError || !(cause instanceof BlobError)) throw BlobError.from(cause, "unavailable");
-      throw cause;
+      throw BlobError.from(cause, "unavailable");
     }
   }
 
   /** The blob if it is here or arriving; begins nothing. */
   async peek(digest: Digest, options: { signal?: AbortSignal } = {}): Promise<Handle<LiveBlob> | undefined> {
-    return await this.#cache.peek(digest.hex, options);
+    const here = await this.#cache.peek(digest.hex, options);
+    if (here || !this.#init.storage.remote?.objects.shared || this.#isMissing(digest.hex)) return here;
+    const blob = await this.#stored(digest);
+    if (!blob) return undefined;
+    return await this.#cache.acquire(digest.hex, async () => blob, options);
   }
 
   /** Notes that an anonymous caller may read the blob: from now on it is offered to others. */
@@ -102,7 +139,7 @@ export class BlobStore implements AsyncDisposable {
     if (blob.isPublic) return;
     blob.isPublic = true;
     if (!blob.committed) return;
-    this.#offer(blob.id);
+    this.#offer(blob.id, blob.metainfo());
     try {
       await this.#init.storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
     } catch (error) {
@@ -128,20 +165,61 @@ export class BlobStore implements AsyncDisposable {
     metrics.activeDownloads.inc();
     const done = () => metrics.activeDownloads.dec();
     blob.done.then(done, done);
-    fill(blob, gone.signal);
+    const { remote } = storage;
+    if (remote) {
+      const unsubscribe = blob.subscribe(({ type }) => {
+        if (type !== "layout") return;
+        unsubscribe();
+        remote.makeRoom(blob.size ?? 0).catch((error: unknown) => this.#init.log.warn("no room for a blob", { error }));
+      });
+    }
+    try {
+      fill(blob, gone.signal);
+    } catch (cause) {
+      void blob.fail(BlobError.from(cause));
+    }
     return blob;
+  }
+
+  /** A blob that somebody else has put into a shared storage. */
+  async #stored(digest: Digest): Promise<LiveBlob | undefined> {
+    const { storage, log } = this.#init;
+    if (!storage.remote?.objects.shared) return undefined;
+    try {
+      const blob = await this.#open(digest.hex);
+      this.#missing.delete(digest.hex);
+      if (blob.isPublic) this.#offer(blob.id, blob.metainfo());
+      return blob;
+    } catch (error) {
+      if (!(error instanceof BlobNotFoundError)) log.warn("cannot look for a blob", { blob: digest.hex, error });
+      this.#missing.delete(digest.hex);
+      this.#missing.set(digest.hex, performance.now() + MISSING_MS);
+      for (const oldest of this.#missing.keys()) {
+        if (this.#missing.size <= MAX_MISSING) break;
+        this.#missing.delete(oldest);
+      }
+      return undefined;
+    }
+  }
+
+  #isMissing(id: string): boolean {
+    return (this.#missing.get(id) ?? 0) > performance.now();
   }
 
   async #commit(blob: LiveBlob): Promise<void> {
     const { storage } = this.#init;
     const metainfo = blob.metainfo();
     if (!metainfo) throw new BlobError("storage", `${blob.digest}: committed before its metainfo is complete`);
-    await storage.createWithMetaInfo(blob.id, encodeMetainfo(metainfo));
-    await storage.upload(blob.id, { path: storage.getPartialPath(blob.id) });
+    const path = storage.getPartialPath(blob.id);
+    if (storage.remote && (await this.#init.isStoredByOther?.(blob))) await storage.remote.keep(blob.id, path);
+    else {
+      await storage.createWithMetaInfo(blob.id, encodeMetainfo(metainfo));
+      await storage.upload(blob.id, { path }, { verify: true });
+    }
     // Published while it was being stored.
     if (blob.isPublic && !metainfo.isPublic)
       await storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
-    if (blob.isPublic) this.#offer(blob.id);
+    if (blob.isPublic) this.#offer(blob.id, metainfo);
   }
 
   async #open(id: string): Promise<LiveBlob> {
@@ -152,8 +230,17 @@ export class BlobStore implements AsyncDisposable {
     return LiveBlob.committed({
       digest: digestOf(id),
       metainfo,
-      file: await openBlobFile(storage.getFilePath(id), "r"),
+      file: await this.#openFile(metainfo),
     });
+  }
+
+  async #openFile({ id, layout, pieces }: Metainfo): Promise<BlobFile> {
+    const { storage } = this.#init;
+    if (!storage.remote) return await openBlobFile(storage.getFilePath(id), "r");
+    const { size, pieceLength } = layout;
+    const verify = (piece: number, bytes: Uint8Array) =>
+      sameHash(createHash("sha1").update(bytes).digest(), pieces.subarray(piece * 20, piece * 20 + 20));
+    return readOnlyFile(storage.remote.open(id, { size, pieceLength, verify }));
   }
 
   /** @throws BlobNotFoundError also for one that cannot be read: the blob is fetched anew then. */
@@ -167,18 +254,18 @@ export class BlobStore implements AsyncDisposable {
     }
   }
 
-  async #storedAsPublic(id: string): Promise<boolean> {
+  async #storedMetainfo(id: string): Promise<Metainfo | undefined> {
     try {
-      return decodeMetainfo(await this.#init.storage.readMetaInfo(id)).isPublic === true;
+      return decodeMetainfo(await this.#init.storage.readMetaInfo(id));
     } catch {
-      return false;
+      return undefined;
     }
   }
 
-  #offer(id: string): void {
+  #offer(id: string, metainfo: Metainfo | undefined): void {
     if (this.#offered.has(id)) return;
     this.#offered.add(id);
-    this.#init.onOffer?.(digestOf(id).toString());
+    this.#init.onOffer?.(digestOf(id).toString(), metainfo);
   }
 
   #withdraw(id: string): void {
@@ -191,6 +278,8 @@ export class BlobStore implements AsyncDisposable {
     this.#init.metrics.cacheBlobs.set(this.#cache.count);
   }
 }
+
+const boundless = { free: Number.MAX_SAFE_INTEGER, total: Number.MAX_SAFE_INTEGER };
 
 /** The digest behind an id: its length tells the algorithm. */
 function digestOf(id: string): Digest {

@@ -51,6 +51,8 @@ export class EagleClient {
   }
 
   #fetch(blob: LiveBlob, request: FetchRequest, signal: AbortSignal): void {
+    // Here as well: a caller that met the second failure in its last moment begins the third attempt.
+    this.#mismatches.check(blob.digest);
     blob.isPublic = request.isPublic;
     const fetch = new Fetch(blob, request, this.#context);
     this.#fetches.set(blob.id, fetch);

@@ -25,6 +25,8 @@ import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
 import { authority, HttpSource } from "./sources/http-source.ts";
 import type { SourceError } from "./sources/source.ts";
+import type { Wire } from "./wire/wire.ts";
+import type { WireDownload } from "./wire/wire-download.ts";
 
 /** Peers a download keeps at most. */
 const MAX_PEERS = 30;
@@ -40,7 +42,7 @@ const MAX_REOPENS = 5;
 
 /** What all fetches of a host share. */
 export interface FetchContext {
-  readonly metainfo: MetaInfoClient | undefined;
+  readonly metainfo: Pick<MetaInfoClient, "streamMetaInfo"> | undefined;
   readonly tracker: TrackerClient | undefined;
   readonly pool: ConnectionPool;
   readonly http: HttpClient;
@@ -54,6 +56,8 @@ export interface FetchContext {
   readonly peerId: string;
   /** Where this host's peer routes are. */
   readonly peerPort: number;
+  /** The standard BitTorrent wire, where it is on. */
+  readonly wire?: Wire | undefined;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -140,7 +144,8 @@ export class Fetch {
     await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
     const download = this.#startDownload();
     const done = new AbortController();
-    const watch = this.#watch(download, AbortSignal.any([signal, done.signal]));
+    using wire = this.#context.wire?.join(this.#blob, download);
+    const watch = this.#watch({ download, wire, signal: AbortSignal.any([signal, done.signal]) });
     try {
       await Promise.race([download.run(signal), watch]);
     } finally {
@@ -149,11 +154,19 @@ export class Fetch {
   }
 
   /** Reads the origin when nothing arrives. Rejects when that fails too and no source is left; else resolves never. */
-  async #watch(download: Download, signal: AbortSignal): Promise<never> {
+  async #watch({
+    download,
+    wire,
+    signal,
+  }: {
+    download: Download;
+    wire: WireDownload | undefined;
+    signal: AbortSignal;
+  }): Promise<never> {
     for (;;) {
       await sleep(WATCH_MS, signal);
       const quiet = performance.now() - download.lastProgress;
-      const patience = download.usefulSources > 0 ? STALL_MS : ALONE_MS;
+      const patience = download.usefulSources > 0 || wire?.promising ? STALL_MS : ALONE_MS;
       const blind = this.#noSeeder && !this.#blob.hashes?.complete;
       if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
@@ -165,7 +178,8 @@ export class Fetch {
       } catch (cause) {
         const error = BlobError.from(cause);
         const final = signal.aborted || this.#blob.error || error.code === "digest_mismatch";
-        if (final || blind || download.sourceCount === 0 || quiet > this.#context.downloadTimeoutMs) throw cause;
+        const alone = download.sourceCount === 0 && !wire?.promising;
+        if (final || blind || alone || quiet > this.#context.downloadTimeoutMs) throw cause;
         this.#log.warn("the origin does not deliver either", { code: error.code, error: error.message });
         await sleep(RETRY_ORIGIN_MS, signal);
       }

@@ -7,17 +7,20 @@ import { type MinFree, minFreeBytes } from "../config/index.ts";
 import { HttpClient } from "../http/client.ts";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import type { Digest } from "../registry/digest.ts";
 import { OriginClient } from "../registry/origin-client.ts";
-import { FsStorage } from "../storage/index.ts";
+import { FsStorage, type Storage } from "../storage/index.ts";
 import { TrackerClient } from "../tracker/client.ts";
 import { Heartbeat } from "../tracker/heartbeat.ts";
 import { BlobStore } from "./blob-store.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { RateLimiter } from "./limiter.ts";
+import type { LiveBlob } from "./live-blob.ts";
 import { createPeerId } from "./peer-id.ts";
 import { CHUNK } from "./piece-stream.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
 import { Uploader } from "./uploader.ts";
+import { Wire } from "./wire/wire.ts";
 
 /** Read buffers kept while nobody reads. */
 const MAX_IDLE_BUFFERS = 32;
@@ -36,6 +39,8 @@ export interface HostConfig {
   readonly trackers: readonly (readonly URL[])[];
   readonly advertise?: string | undefined;
   readonly zone?: string | undefined;
+  /** Whether the standard BitTorrent wire is spoken. @default false */
+  readonly bittorrent?: boolean;
 }
 
 /** This host among the others. */
@@ -47,6 +52,8 @@ export interface Swarm extends AsyncDisposable {
 export interface Host extends AsyncDisposable {
   readonly store: BlobStore;
   readonly uploader: Uploader;
+  /** The standard BitTorrent wire, where it is on. The app lets it listen before `start`. */
+  readonly wire: Wire | undefined;
   /** Buffers that blobs are read into, for clients and peers. */
   readonly buffers: BufferPool;
   readonly downLimiter: RateLimiter;
@@ -66,13 +73,27 @@ export interface Host extends AsyncDisposable {
   stop(): void;
 }
 
+/** What a host is made with, beside its configuration. */
+export interface HostInit {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** A fetch that nobody waits for goes on for so long, ms. */
+  readonly abandonAfterMs?: number;
+  /** Closed with the host. @default files in the root directory */
+  readonly storage?: Storage;
+  /** Most bytes of blobs in a storage elsewhere, whose copies here `limitSize` bounds. @default all there are */
+  readonly remoteLimit?: number | undefined;
+  /** See `BlobStoreInit`. */
+  isStoredByOther?(blob: LiveBlob): Promise<boolean>;
+}
+
 /** @throws StorageError when the root directory cannot be used. */
 export async function createHost(
   config: HostConfig,
-  { log, metrics, abandonAfterMs }: { log: Logger; metrics: Metrics; abandonAfterMs?: number },
+  { log, metrics, abandonAfterMs, remoteLimit = Number.MAX_SAFE_INTEGER, isStoredByOther, ...init }: HostInit,
 ): Promise<Host> {
   const peerId = createPeerId();
-  const storage = await FsStorage.open({ rootDirectory: config.rootDirectory });
+  const storage: Storage = init.storage ?? (await FsStorage.open({ rootDirectory: config.rootDirectory }));
   const http = new HttpClient({ idleTimeoutMs: Math.max(30_000, config.downloadTimeout * 1000) });
   const pool = new ConnectionPool();
   const stopping = new AbortController();
@@ -80,20 +101,34 @@ export async function createHost(
   let heartbeat: Heartbeat | undefined;
   const store = new BlobStore({
     storage,
-    limitSize: config.limitSize,
-    minFree: (total) => minFreeBytes(config.minFree, total),
+    limitSize: storage.remote ? remoteLimit : config.limitSize,
+    minFree: (total) => (storage.remote ? 0 : minFreeBytes(config.minFree, total)),
     log,
     metrics,
     ...(abandonAfterMs === undefined ? {} : { abandonAfterMs }),
-    onOffer: (digest) => heartbeat?.add(digest),
-    onLeave: (digest) => heartbeat?.remove(digest),
+    ...(isStoredByOther ? { isStoredByOther } : {}),
+    onOffer: (digest, metainfo) => {
+      heartbeat?.add(digest);
+      if (metainfo) wire?.offer(digest, metainfo);
+    },
+    onLeave: (digest) => {
+      heartbeat?.remove(digest);
+      wire?.withdraw(digest);
+    },
   });
+  const upLimiter = new RateLimiter(config.uploadRateLimit);
+  const { trackers, zone } = config;
+  const peek = (digest: Digest) => store.peek(digest);
+  const wire = config.bittorrent
+    ? new Wire({ peerId, trackers, zone, http, limiter: upLimiter, peek, log, metrics })
+    : undefined;
   return {
     store,
     uploader,
+    wire,
     buffers: new BufferPool(CHUNK, MAX_IDLE_BUFFERS),
     downLimiter: new RateLimiter(config.downloadRateLimit),
-    upLimiter: new RateLimiter(config.uploadRateLimit),
+    upLimiter,
     origins: new OriginClient({ http, log }),
     http,
     pool,
@@ -128,6 +163,7 @@ export async function createHost(
       uploader.close();
     },
     async [Symbol.asyncDispose]() {
+      await wire?.[Symbol.asyncDispose]();
       await store[Symbol.asyncDispose]();
       pool[Symbol.dispose]();
       await http.close();

@@ -42,6 +42,8 @@ export interface NeighbourState<K> {
   readonly zone: string;
   /** Peers to keep at most. */
   readonly degree?: number;
+  /** Peers to look for; the places up to `degree` are for those that come by themselves. */
+  readonly seek?: number;
   /** Median ms of the latest pieces from anywhere; undefined before the first. */
   readonly medianMs: number | undefined;
   /** Monotonic ms. */
@@ -56,6 +58,7 @@ export interface NeighbourChoice<K> {
 
 /** Peers a download keeps unless told otherwise. */
 export const DEGREE = 20;
+export const SEEK = 10;
 /** The share of the peers that come from other zones, where there are others. */
 const FAR_SHARE = 0.25;
 /** A peer that sends no byte of what it was asked for is dead after this, ms, or after so many median piece times. */
@@ -68,7 +71,7 @@ const SLOW = 6;
 
 /** @returns Peers to leave and peers to follow; both empty when all is well. */
 export function chooseNeighbours<K>(state: NeighbourState<K>): NeighbourChoice<K> {
-  const { neighbours, degree = DEGREE, now } = state;
+  const { neighbours, degree = DEGREE, seek = SEEK, now } = state;
   const silentMs = Math.max(SILENT_MS, SILENT_MEDIANS * (state.medianMs ?? 0));
   const drop: K[] = [];
   const kept: Neighbour<K>[] = [];
@@ -84,7 +87,7 @@ export function chooseNeighbours<K>(state: NeighbourState<K>): NeighbourChoice<K
       drop.push(worst.key);
     }
   }
-  return { drop, add: fill(kept, { ...state, degree }) };
+  return { drop, add: fill(kept, { ...state, degree: Math.min(seek, degree) }) };
 }
 
 /** The one to give up for somebody new: it has nothing and had nothing lately, or is much slower than the rest. */

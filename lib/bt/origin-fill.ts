@@ -25,6 +25,8 @@ const PROGRESS_MS = 250;
 export interface Origin {
   /** For messages. */
   readonly name: string;
+  /** Waits until it may be read: what is missing is looked at afterwards. */
+  prepare?(signal: AbortSignal): Promise<void>;
   /**
    * Bytes [start, end), or to the end of the blob.
    * @param range.wholeUnlessRanged An origin without Range sends all of the blob.
@@ -68,6 +70,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
   };
   const inner: Filling = { ...init, signal, buffers };
   try {
+    await init.origin.prepare?.(signal);
     const ranged = blob.layout ? true : await fillFirst(blob, inner);
     // Each round reads what is missing; a second one only where another source gave up what it had begun.
     while (!blob.have!.full) {

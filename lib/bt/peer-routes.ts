@@ -34,6 +34,11 @@ export interface PeerRoutesInit {
   readonly buffers: BufferPool;
   /** Aborts when this host stops: open lists of pieces end, and requests that wait for a piece. */
   readonly stopping?: AbortSignal;
+  /**
+   * A link by which anybody reads a stored blob past this host: who reads it as a web seed (BEP 19) is sent there.
+   * Eagle's own hosts ask for single pieces and are not.
+   */
+  link?(id: string): Promise<URL | undefined>;
   /** Bytes that went to another host. */
   onBytes?(bytes: number): void;
   /** Another host follows what this one has, and can be asked for what it has itself. */
@@ -80,11 +85,11 @@ async function withBlob(
 }
 
 /** GET and HEAD of a range; a range that is exactly one piece carries its hash. */
-function servePieces(
-  { limiter, buffers, onBytes }: PeerRoutesInit,
+async function servePieces(
+  { limiter, buffers, onBytes, link }: PeerRoutesInit,
   c: Context<Env>,
   handle: Handle<LiveBlob>,
-): Response {
+): Promise<Response> {
   const { blob } = handle;
   const { layout, have } = blob;
   const range = layout && parseRange(c.req.header("range") ?? null, layout.size);
@@ -92,6 +97,15 @@ function servePieces(
   if (!layout || !have || !hasAll(blob, start, end)) {
     handle.release();
     return ociError(404, "BLOB_UNKNOWN", `${blob.digest}: these pieces are not here`);
+  }
+  const isPiece = HEADER.sha1 in pieceHeaders(blob, start, end);
+  if (link && blob.committed && c.req.raw.method === "GET" && (!isPiece || layout.count === 1)) {
+    // Whatever hinders it, the bytes are here as well.
+    const elsewhere = await link(blob.id).catch(() => undefined);
+    if (elsewhere) {
+      handle.release();
+      return new Response(null, { status: 307, headers: { location: elsewhere.href, "cache-control": "no-store" } });
+    }
   }
   let opened = false;
   const response = rangeResponse(c.req.raw, {

@@ -126,7 +126,9 @@ test("a wrong whole never ends well: neither from the origin nor from the pieces
       size,
       origin: originOf(blob.bytes).origin,
       buffers,
-      onBytes: (count) => void (bytes += count),
+      onBytes: (count) => {
+        bytes += count;
+      },
     }),
   );
   const refused = assert.rejects(second, (error) => error instanceof BlobError && error.code === "digest_mismatch");

@@ -19,6 +19,7 @@ import { encodeMetainfo } from "./metainfo.ts";
 import { MismatchMemory } from "./mismatch-memory.ts";
 import { fillFromOrigin } from "./origin-fill.ts";
 import { registryOrigin } from "./registry-origin.ts";
+import type { SharedFills } from "./sharing/shared-fills.ts";
 
 /** A sign of life at least this often, ms. */
 const PROGRESS_MS = 1000;
@@ -34,6 +35,10 @@ export interface SeederServiceInit {
   readonly announce: readonly (readonly string[])[];
   /** Milliseconds without a byte of the origin. */
   readonly downloadTimeoutMs: number;
+  /** Where other seeders share the storage. */
+  readonly sharing?: (() => SharedFills | undefined) | undefined;
+  /** Called before somebody is given the metainfo to join the standard swarm by; may take a moment. */
+  onTorrent?(blob: LiveBlob): Promise<void> | undefined;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -51,7 +56,7 @@ export class SeederService implements MetaInfoService {
     const handle = await this.#acquire(url, signal);
     try {
       await handle.blob.waitFor(() => handle.blob.verified, signal);
-      return this.torrent(handle.blob);
+      return await this.torrent(handle.blob);
     } catch (error) {
       throw asMetaInfoError(error);
     } finally {
@@ -71,7 +76,12 @@ export class SeederService implements MetaInfoService {
   }
 
   /** The metainfo of a verified blob for standard clients: with trackers and, given the seeder's own URL, a web seed. */
-  torrent(blob: LiveBlob, webSeed?: string): Uint8Array {
+  async torrent(blob: LiveBlob, webSeed?: string): Promise<Uint8Array> {
+    await this.#init.onTorrent?.(blob);
+    return this.#metainfo(blob, webSeed);
+  }
+
+  #metainfo(blob: LiveBlob, webSeed?: string): Uint8Array {
     const metainfo = blob.metainfo();
     if (!metainfo) throw new MetaInfoError("unavailable", `${blob.digest}: the metainfo is not complete`);
     const { isPublic: _, ...exact } = metainfo;
@@ -106,7 +116,7 @@ export class SeederService implements MetaInfoService {
         }
         while (!(await changed(blob, () => blob.verified, signal))) yield { type: "progress", bytes: blob.received };
       }
-      yield { type: "metainfo", metainfo: this.torrent(blob) };
+      yield { type: "metainfo", metainfo: this.#metainfo(blob) };
     } finally {
       unsubscribe();
     }
@@ -117,15 +127,20 @@ export class SeederService implements MetaInfoService {
     try {
       const { upstream, repository, digest } = blobUrl(url, upstreams);
       if (!store.has(digest)) this.#mismatches.check(digest);
-      return await store.acquire(digest, (blob) => this.#fill(blob, upstream, repository), { signal });
+      // Another seeder may have another default origin.
+      const whole = url.startsWith("/") ? new URL(url, upstream.base).href : url;
+      return await store.acquire(digest, (blob) => this.#fill(blob, { upstream, repository, url: whole }), { signal });
     } catch (error) {
       throw asMetaInfoError(error);
     }
   }
 
   /** What was begun is finished, whoever leaves: the store's signal, which says that nobody waits, is not used. */
-  #fill(blob: LiveBlob, upstream: Upstream, repository: string): void {
+  #fill(blob: LiveBlob, at: { upstream: Upstream; repository: string; url: string }): void {
+    const { upstream, repository, url } = at;
     const { origins, downLimiter, maxSize, metrics, downloadTimeoutMs, log } = this.#init;
+    // Here as well: a caller that met the second failure in its last moment begins the third attempt.
+    this.#mismatches.check(blob.digest);
     blob.isPublic = true;
     blob.done.catch((error) => {
       if (error instanceof BlobError && error.code === "digest_mismatch") this.#mismatches.add(blob.digest);
@@ -139,12 +154,17 @@ export class SeederService implements MetaInfoService {
     });
     const failed = new AbortController();
     const onBytes = (bytes: number) => metrics.bytes.inc({ source: "origin", direction: "in" }, bytes);
-    const filling = fillFromOrigin(blob, { origin, limiter: downLimiter, maxSize, signal: failed.signal, onBytes });
+    const { signal } = failed;
+    const sharing = this.#init.sharing?.();
+    const filling: Promise<boolean> = sharing
+      ? sharing.fill(blob, { url, origin, signal, onBytes })
+      : fillFromOrigin(blob, { origin, limiter: downLimiter, maxSize, signal, onBytes }).then(() => true);
     blob.done.catch((error) => failed.abort(error));
     filling
-      .then(() => blob.done)
+      .then(async (fromOrigin) => ({ fromOrigin, size: await blob.done }))
       .then(
-        (size) => {
+        ({ fromOrigin, size }) => {
+          if (!fromOrigin) return log.info("took a blob from another seeder", { blob: blob.digest.toString(), size });
           metrics.originReads.inc({ result: "ok" });
           log.info("read a blob from its origin", { blob: blob.digest.toString(), size, origin: upstream.name });
         },

@@ -87,6 +87,7 @@ test("defaults of seeder and tracker; an empty file and empty sections are defau
       uploadRateLimit: 0,
       downloadTimeout: 30,
       storageBackend: "fs",
+      s3: { region: "us-east-1", pathStyle: false, presign: false },
     },
     daemonCfg: { host: "0.0.0.0", port: 55008, verbose: false },
     registries: {},

@@ -7,6 +7,7 @@ import type { z } from "zod";
 import { key, section } from "./keys.ts";
 import { checkPorts } from "./port-clash.ts";
 import { registriesSection } from "./registries.ts";
+import { checkBucket, s3Section } from "./s3.ts";
 import { originKeys, sharingKeys, verboseKey } from "./shared-keys.ts";
 import { checkTlsPair, tlsKeys } from "./tls-pair.ts";
 import * as types from "./value-types.ts";
@@ -23,8 +24,14 @@ const seederSection = section({
   ...originKeys(),
   trackers,
   ...sharing,
-  storageBackend: key(types.oneOf(["fs"]), { fallback: "fs", about: "Where blobs are kept: `fs`: `rootDirectory`." }),
-});
+  storageBackend: key(types.oneOf(["fs", "s3", "memory"]), {
+    fallback: "fs",
+    about:
+      "Where blobs are kept. `fs`: in `rootDirectory`. `s3`: in a bucket, which several seeders may share; " +
+      "`rootDirectory` and `limitSize` then bound a copy of what is in demand. `memory`: in this process, for tests.",
+  }),
+  s3: s3Section().prefault({}),
+}).superRefine(checkBucket);
 
 const daemonSection = section({
   host: key(types.host, { fallback: "0.0.0.0", about: "Address that the seeder's HTTP port listens at." }),

@@ -12,7 +12,8 @@ import type { Storage, StorageOptions } from "./storage.ts";
 export const storageBackends = {
   fs: (options: StorageOptions): Promise<Storage> => FsStorage.open(options),
   s3: async (options: S3StorageOptions): Promise<Storage> => (await import("./s3/index.ts")).openS3Storage(options),
-  memory: async (options: RemoteStorageOptions): Promise<Storage> => (await import("./memory.ts")).openMemoryStorage(options),
+  memory: async (options: RemoteStorageOptions): Promise<Storage> =>
+    (await import("./memory.ts")).openMemoryStorage(options),
 };
 
 /** A name that `storageBackends` knows. */
@@ -20,7 +21,7 @@ export type StorageBackend = keyof typeof storageBackends;
 
 export { type FileStreamOptions, fileStream } from "./file-stream.ts";
 export { FsStorage } from "./fs.ts";
-export type { ObjectStore } from "./object-store.ts";
+export type { ObjectEntry, ObjectStore } from "./object-store.ts";
 export type { RemoteStorageOptions } from "./remote/remote-storage.ts";
 export type { S3Config } from "./s3/config.ts";
 export type { S3StorageOptions } from "./s3/index.ts";

@@ -55,7 +55,8 @@ export class MemoryStore implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectEntry> {
-    for (const [key, { size, modifiedMs }] of this.#objects) if (key.startsWith(prefix)) yield { key, size, modifiedMs };
+    for (const [key, { size, modifiedMs }] of this.#objects)
+      if (key.startsWith(prefix)) yield { key, size, modifiedMs };
   }
 
   async link(): Promise<undefined> {}

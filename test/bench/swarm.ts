@@ -15,6 +15,7 @@ import { ratioOf, reportHeadings, reportRow } from "./swarm/report.ts";
 import { type RunFigures, runSwarm } from "./swarm/run.ts";
 import { runSingle } from "./swarm/single.ts";
 import { formatTable } from "./table.ts";
+import { disturbing, untilQuiet } from "./usage.ts";
 import { createWorkspace } from "./workspace.ts";
 
 const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N] [--runtime node|deno]
@@ -23,6 +24,8 @@ const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N
   --clients LIST   of ${clientNames.join(", ")}; each case has its own list
   --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls run once)
   --size MIB       other blobs, MiB each
+  --retries N      more runs in place of those that other work on the machine disturbed (default 3)
+  --quiet SECONDS  longest wait for a quiet machine before each run (default 30)
   --runtime NAME   what Eagle runs under (default node)
   --dir PATH       where the files go (default memory)
   --profile PATH   an existing directory for Node's CPU profiles, one a process
@@ -31,6 +34,8 @@ const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N
 
 interface Settings {
   runs: number;
+  retries: number;
+  quietMs: number;
   runtime: Runtime;
   clients: readonly ClientName[] | undefined;
   json: boolean;
@@ -49,6 +54,8 @@ async function main(): Promise<void> {
       case: { type: "string", multiple: true },
       clients: { type: "string" },
       runs: { type: "string", default: "5" },
+      retries: { type: "string", default: "3" },
+      quiet: { type: "string", default: "30" },
       size: { type: "string" },
       runtime: { type: "string", default: "node" },
       dir: { type: "string" },
@@ -65,7 +72,9 @@ async function main(): Promise<void> {
     );
   const chosen = chooseCases(values.case, values.size);
   const settings: Settings = {
-    runs: positive(values.runs, "--runs"),
+    runs: atLeast(1, values.runs, "--runs"),
+    retries: atLeast(0, values.retries, "--retries"),
+    quietMs: atLeast(0, values.quiet, "--quiet") * 1000,
     runtime: oneOf(["node", "deno"] as const, values.runtime, "--runtime"),
     clients: values.clients?.split(",").map((name) => oneOf(clientNames, name, "--clients")),
     json: values.json,
@@ -101,23 +110,30 @@ async function runCase(spec: Case, settings: Settings): Promise<void> {
 async function repeat(
   spec: SwarmCase,
   client: ClientName,
-  { runs, json, ...options }: Settings & { blobs: readonly BlobFile[] },
+  { runs, json, retries, quietMs, ...options }: Settings & { blobs: readonly BlobFile[] },
 ): Promise<RunFigures[]> {
   const done: RunFigures[] = [];
-  for (let run = 0; run < (client === "direct" ? 1 : runs); run++) {
+  let again = retries;
+  while (done.length < (client === "direct" ? 1 : runs)) {
+    await untilQuiet({ timeoutMs: quietMs });
     try {
       const figures = await runSwarm(spec, client, options);
-      done.push(figures);
-      process.stderr.write(
-        `  ${client} run ${run + 1}: ${ratioOf(figures).toFixed(3)}x, idle ${(figures.idle * 100).toFixed(0)} %\n`,
-      );
-      if (json) console.log(JSON.stringify({ case: spec.name, client, run, ...figures }));
+      const isDisturbed = figures.others > disturbing && again-- > 0;
+      process.stderr.write(`  ${client}: ${describeRun(figures)}${isDisturbed ? ", disturbed: once more" : ""}\n`);
+      if (json) console.log(JSON.stringify({ case: spec.name, client, isDisturbed, ...figures }));
+      if (!isDisturbed) done.push(figures);
     } catch (error) {
-      console.error(`  ${client} run ${run + 1} FAILED: ${(error as Error).message}`);
+      console.error(`  ${client} FAILED: ${(error as Error).message}`);
       process.exitCode = 1;
+      if (again-- <= 0) break;
     }
   }
   return done;
+}
+
+function describeRun(figures: RunFigures): string {
+  const share = (value: number) => `${(value * 100).toFixed(0)} %`;
+  return `${ratioOf(figures).toFixed(3)}x, idle ${share(figures.idle)}, others ${share(figures.others)}`;
 }
 
 function chooseCases(names: readonly string[] | undefined, size: string | undefined): Case[] {
@@ -130,13 +146,14 @@ function chooseCases(names: readonly string[] | undefined, size: string | undefi
           return found;
         });
   if (size === undefined) return [...chosen];
-  const bytes = positive(size, "--size") * 2 ** 20;
+  const bytes = atLeast(1, size, "--size") * 2 ** 20;
   return chosen.map((spec) => (spec.kind === "limit" ? spec : { ...spec, size: bytes }));
 }
 
-function positive(text: string, flag: string): number {
+function atLeast(least: number, text: string, flag: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value <= 0) throw new Error(`${flag} ${text}: a whole number above 0 is wanted`);
+  if (!Number.isInteger(value) || value < least)
+    throw new Error(`${flag} ${text}: a whole number from ${least} on is wanted`);
   return value;
 }
 

@@ -28,8 +28,9 @@ test("2 GiB through seeder and proxy, with a slow reader that leaves", { skip },
   assert.ok(slowly < (slowForMs / 1000) * 1_500_000, `the slow reader was slow: ${slowly} bytes`);
   await pullBlob(cluster.proxy(), "library/big", blob);
   for (const part of [cluster.seeder, cluster.proxy()]) {
-    const { peak, resident } = part.process.memory();
-    t.diagnostic(`${part.name}: ${Math.round(peak / 1e6)} MB at most, ${Math.round(resident / 1e6)} MB at the end`);
+    const { peak, resident, anonymous, files } = part.process.memory();
+    const [most, end, own, mapped] = [peak, resident, anonymous, files].map((bytes) => Math.round(bytes / 1e6));
+    t.diagnostic(`${part.name}: ${most} MB at most, ${end} MB at the end (${own} its own, ${mapped} mapped files)`);
     assert.ok(peak < limit, `${part.name} took ${peak} bytes`);
   }
   assert.ok(cluster.origin.blobBytes() <= size * 1.02, "the origin was read once");

@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
-import { storageBackends, StorageError } from "../../lib/storage/index.ts";
-import { RemoteStorage } from "../../lib/storage/remote/remote-storage.ts";
+import { StorageError, storageBackends } from "../../lib/storage/index.ts";
+import type { RemoteStorage } from "../../lib/storage/remote/remote-storage.ts";
 import { S3Store } from "../../lib/storage/s3/s3-store.ts";
 import { storageSuite } from "../../lib/storage/suite.ts";
 import { Rig } from "../rig/rig.ts";
@@ -47,7 +47,7 @@ for (const kind of s3Servers) {
       await writeFile(path, bytes);
       await storage.upload(id, { path }, { verify: true });
       const stream = await storage.download(id, { start: 7 * mebibyte, end: 17 * mebibyte });
-      assert.deepEqual(Buffer.concat(await Array.fromAsync(stream)), bytes.subarray(7 * mebibyte, 17 * mebibyte));
+      assert.deepEqual(Buffer.concat(await all(stream)), bytes.subarray(7 * mebibyte, 17 * mebibyte));
 
       const other = createHash("sha256").update("other").digest("hex");
       const otherPath = storage.getPartialPath(other);
@@ -88,8 +88,9 @@ for (const kind of s3Servers) {
       assert.ok(Buffer.compare(await readAll(), bytes) === 0);
       await reader.close();
 
-      await storage.upload(id, new Blob([randomBytes(bytes.length)]).stream());
-      const wrong = storage.remote.open(id, shape);
+      const other = createHash("sha256").update("other").digest("hex");
+      await storage.upload(other, new Blob([randomBytes(bytes.length)]).stream());
+      const wrong = storage.remote.open(other, shape);
       await assert.rejects(wrong.read(new Uint8Array(10), 5), { code: "digest_mismatch" });
       await wrong.close();
     });
@@ -101,7 +102,7 @@ for (const kind of s3Servers) {
       for (let first = 0; first < ids.length; first += 50) {
         await Promise.all(ids.slice(first, first + 50).map((id) => objects.put(`data/${id}.layer`, Buffer.from("x"))));
       }
-      const listed = (await Array.fromAsync(own.storage.list())).map(({ id }) => id);
+      const listed = (await all(own.storage.list())).map(({ id }) => id);
       assert.deepEqual(listed.sort(), ids.sort());
     });
 
@@ -118,10 +119,12 @@ for (const kind of s3Servers) {
     it(kind.conditional ? "creates only what is not there" : "says that it knows no conditions", async () => {
       await using own = await fresh();
       const { objects } = own.storage.remote;
-      const created = await Promise.all(Array.from({ length: 8 }, (_, index) => objects.create("one", Buffer.from(`${index}`))));
+      const created = await Promise.all(
+        Array.from({ length: 8 }, (_, index) => objects.create("one", Buffer.from(`${index}`))),
+      );
       assert.equal(created.filter((each) => each === true).length, kind.conditional ? 1 : 0);
       assert.equal(created.filter((each) => each === undefined).length, kind.conditional ? 0 : 8);
-      assert.deepEqual(await Array.fromAsync(objects.list("probe/")), []);
+      assert.deepEqual(await all(objects.list("probe/")), []);
     });
 
     it("tells what is wrong with a bucket that is not there", async () => {
@@ -135,13 +138,21 @@ for (const kind of s3Servers) {
       await assert.rejects(S3Store.open({ ...server.config, secretAccessKey: "wrong" }), /credentials/);
     });
 
+    async function all<T>(source: AsyncIterable<T>): Promise<T[]> {
+      const items: T[] = [];
+      for await (const item of source) items.push(item);
+      return items;
+    }
+
     async function uploadsOf(s3: { prefix: string; bucket: string }): Promise<unknown[]> {
       const { ListMultipartUploadsCommand, S3Client } = await import("@aws-sdk/client-s3");
       const { endpoint, region, accessKeyId, secretAccessKey } = server.config;
       const credentials = { accessKeyId, secretAccessKey };
       const client = new S3Client({ endpoint: endpoint.href, region: region!, credentials, forcePathStyle: true });
       try {
-        const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: s3.bucket, Prefix: s3.prefix }));
+        const { Uploads = [] } = await client.send(
+          new ListMultipartUploadsCommand({ Bucket: s3.bucket, Prefix: s3.prefix }),
+        );
         return Uploads;
       } finally {
         client.destroy();

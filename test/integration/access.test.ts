@@ -23,7 +23,9 @@ test("a private blob is not offered to other hosts and not given to other caller
     const head = await get(url, { method: "HEAD", headers: authorization ? { authorization } : {} });
     assert.equal(head.status, 401);
   }
-  const elsewhere = await get(cluster.blobUrl(proxy!, { repository: "library/app", digest: blob.digest }), { headers: { authorization: right } });
+  const elsewhere = await get(cluster.blobUrl(proxy!, { repository: "library/app", digest: blob.digest }), {
+    headers: { authorization: right },
+  });
   assert.equal(elsewhere.status, 404, "naming it under another repository does not help");
 
   const peer = `http://127.0.0.1:${proxy!.peerPort}/p2p/v1/blobs/${blob.digest}`;
@@ -71,8 +73,15 @@ test("the operator's credentials serve callers without any, and nothing of it is
   await using cluster = await startCluster({ seeder: false });
   const blob = cluster.registry.put(randomBytes(MiB, 34), { repository: "team/secret", authorization: right });
   const registries = { [cluster.registry.authority]: { username: "user", password: "right" } };
-  await using configured = await startCluster({ seeder: false, proxyCfg: { origin: cluster.registry.url }, registries });
+  await using configured = await startCluster({
+    seeder: false,
+    proxyCfg: { origin: cluster.registry.url },
+    registries,
+  });
   const { whole, body } = await get(configured.blobUrl(configured.proxies[0]!, blob));
   assert.ok(whole && body.equals(blob.bytes));
-  assert.equal((await get(`http://127.0.0.1:${configured.proxies[0]!.peerPort}/p2p/v1/blobs/${blob.digest}`)).status, 404);
+  assert.equal(
+    (await get(`http://127.0.0.1:${configured.proxies[0]!.peerPort}/p2p/v1/blobs/${blob.digest}`)).status,
+    404,
+  );
 });

@@ -8,8 +8,8 @@ import { join } from "node:path";
 import { type RunningProxy, startProxy } from "../../apps/proxy/cmd/proxy.ts";
 import { type RunningSeeder, startSeeder } from "../../apps/seeder/cmd/seeder.ts";
 import { type RunningTracker, startTracker } from "../../apps/tracker/cmd/tracker.ts";
-import { loadConfig, proxyConfigSchema, seederConfigSchema, trackerConfigSchema } from "../../lib/config/index.ts";
 import { prng } from "../../lib/bt/testing/blobs.ts";
+import { loadConfig, proxyConfigSchema, seederConfigSchema, trackerConfigSchema } from "../../lib/config/index.ts";
 import { createLogger, silentLogger } from "../../lib/log/log.ts";
 import { type Registry, startRegistry } from "./registry.ts";
 
@@ -37,7 +37,13 @@ export interface Cluster extends AsyncDisposable {
   blobUrl(proxy: RunningProxy, blob: { repository: string; digest: string }): string;
 }
 
-export async function startCluster({ proxies = 1, seeder = true, clientCfg, proxyCfg, registries }: ClusterInit = {}): Promise<Cluster> {
+export async function startCluster({
+  proxies = 1,
+  seeder = true,
+  clientCfg,
+  proxyCfg,
+  registries,
+}: ClusterInit = {}): Promise<Cluster> {
   await using cleanup = new AsyncDisposableStack();
   const root = await mkdtemp(join(tmpdir(), "eagle-cluster-"));
   cleanup.defer(() => rm(root, { recursive: true, force: true }));

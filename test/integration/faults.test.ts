@@ -101,7 +101,11 @@ test("the registry is down: what is cached is served, the rest is 502 with the e
   await cluster.registry.close();
   const served = await get(cluster.blobUrl(proxy!, cached));
   assert.ok(served.whole && served.body.equals(cached.bytes));
-  for (const url of [cluster.blobUrl(proxy!, other), `${proxy!.url}/v2/`, `${proxy!.url}/v2/library/app/manifests/latest`]) {
+  for (const url of [
+    cluster.blobUrl(proxy!, other),
+    `${proxy!.url}/v2/`,
+    `${proxy!.url}/v2/library/app/manifests/latest`,
+  ]) {
     const { status, body } = await get(url);
     assert.equal(status, 502, url);
     assert.equal(JSON.parse(body.toString()).errors[0].code, "UNAVAILABLE");

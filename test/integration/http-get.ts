@@ -25,10 +25,21 @@ export interface GetInit {
 }
 
 /** Never rejects for what the server does: `whole` says whether the body was; status 0 is a connection cut before the head. */
-export function get(url: string, { method = "GET", headers = {}, target, onData, signal }: GetInit = {}): Promise<Answer> {
+export function get(
+  url: string,
+  { method = "GET", headers = {}, target, onData, signal }: GetInit = {},
+): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   const { hostname, port, pathname, search } = new URL(url);
-  const req = request({ host: hostname, port, method, headers, path: target ?? pathname + search, agent: false, ...(signal ? { signal } : {}) });
+  const req = request({
+    host: hostname,
+    port,
+    method,
+    headers,
+    path: target ?? pathname + search,
+    agent: false,
+    ...(signal ? { signal } : {}),
+  });
   req.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "ECONNRESET") reject(error);
     else resolve({ status: 0, headers: {}, body: Buffer.alloc(0), whole: false });

@@ -34,7 +34,9 @@ test("cold, then from the cache, then by another host: the origin is read once",
 test("eight cold pulls on three hosts at once: one read of the origin", async () => {
   await using cluster = await startCluster({ proxies: 3 });
   const blob = cluster.registry.put(randomBytes(8 * MiB + 77, 3), { pace: 2 });
-  const answers = await Promise.all(Array.from({ length: 8 }, (_, index) => get(cluster.blobUrl(cluster.proxies[index % 3]!, blob))));
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, index) => get(cluster.blobUrl(cluster.proxies[index % 3]!, blob))),
+  );
   for (const { whole, body, status } of answers) assert.ok(status === 200 && whole && body.equals(blob.bytes));
   assert.equal(cluster.registry.sent, blob.bytes.length);
 });

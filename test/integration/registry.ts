@@ -84,7 +84,12 @@ export async function startRegistry(port = 0): Promise<Registry> {
   return registry;
 }
 
-async function answer(req: IncomingMessage, res: ServerResponse, blobs: Map<string, StoredBlob>, registry: Registry): Promise<void> {
+async function answer(
+  req: IncomingMessage,
+  res: ServerResponse,
+  blobs: Map<string, StoredBlob>,
+  registry: Registry,
+): Promise<void> {
   const path = (req.url ?? "").split("?", 1)[0] ?? "";
   if (path === "/v2/") return void res.writeHead(200, { "content-length": 2 }).end("{}");
   const blob = blobs.get(path);

@@ -29,6 +29,8 @@ export interface ClusterOptions {
   /** An origin that runs already, instead of a new one. */
   registry?: Registry;
   runtime?: Runtime;
+  /** Over the config of all trackers. */
+  trackerConfig?: MemberOptions["config"];
   /** Over the config of all seeders. */
   seederConfig?: MemberOptions["config"];
   /** Over the config of all proxies. */
@@ -93,6 +95,7 @@ export class Cluster {
     const tracker = await startTracker(this.rig, {
       name: `tracker-${this.trackers.length}`,
       ...runtimeOf(this.#options),
+      ...(this.#options.trackerConfig && { config: this.#options.trackerConfig }),
     });
     this.trackers.push(tracker);
     return tracker;

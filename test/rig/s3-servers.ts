@@ -66,7 +66,14 @@ export const versitygw: S3ServerKind = {
 /** One device, one replica, no replicators: account, container, object and proxy server. */
 export const swift: S3ServerKind = {
   name: "swift",
-  tools: ["swift-proxy-server", "swift-account-server", "swift-container-server", "swift-object-server", "swift-ring-builder"],
+  tools: [
+    "swift-proxy-server",
+    "swift-account-server",
+    "swift-container-server",
+    "swift-object-server",
+    "swift-ring-builder",
+    "memcached",
+  ],
   checksSignatures: true,
   conditional: false,
   async start(rig) {
@@ -74,10 +81,9 @@ export const swift: S3ServerKind = {
     await mkdir(`${root}/node/sdb1`, { recursive: true });
     await mkdir(`${root}/cache`);
     await writeFile(`${root}/swift.conf`, "[swift-hash]\nswift_hash_path_suffix = rig\nswift_hash_path_prefix = rig\n");
-    const ports: Record<string, number> = {};
+    const servers: Promise<void>[] = [];
     for (const kind of ["account", "container", "object"]) {
       const port = await freePort();
-      ports[kind] = port;
       await writeFile(`${root}/${kind}.conf`, storageServer(kind, { root, port }));
       const ring = `${root}/${kind}.builder`;
       const build = (...args: string[]) => rig.processes.run("swift-ring-builder", [ring, ...args], { name: "ring" });
@@ -86,13 +92,18 @@ export const swift: S3ServerKind = {
       await build("rebalance");
       const server = rig.processes.start(`swift-${kind}-server`, [`${root}/${kind}.conf`], {
         name: `swift-${kind}`,
-        env: { SWIFT_TEST_CONFIG_FILE: "", PYTHONUNBUFFERED: "1" },
       });
-      await server.listening(port, { timeoutMs: 60_000 });
+      servers.push(server.listening(port, { timeoutMs: 60_000 }));
     }
+    await Promise.all(servers);
+    const cachePort = await freePort();
+    const cache = ["-u", "root", "-l", "127.0.0.1", "-p", String(cachePort), "-U", "0"];
+    await rig.processes.start("memcached", cache).listening(cachePort);
     const port = await freePort();
-    await writeFile(`${root}/proxy.conf`, proxyServer({ root, port }));
-    const process = rig.processes.start("swift-proxy-server", [`${root}/proxy.conf`], { name: "swift-proxy" });
+    await writeFile(`${root}/proxy.conf`, proxyServer({ root, port, cachePort }));
+    const process = rig.processes.start("swift-proxy-server", [`${root}/proxy.conf`, "verbose"], {
+      name: "swift-proxy",
+    });
     await process.listening(port, { timeoutMs: 60_000 });
     return await withBucket("swift", port, process);
   },
@@ -119,7 +130,7 @@ recon_cache_path = ${root}/cache
 `;
 }
 
-function proxyServer({ root, port }: { root: string; port: number }): string {
+function proxyServer({ root, port, cachePort }: { root: string; port: number; cachePort: number }): string {
   const [account, user] = credentials.accessKeyId.split(":");
   return `[DEFAULT]
 swift_dir = ${root}
@@ -129,7 +140,7 @@ workers = 0
 user = root
 log_level = WARNING
 [pipeline:main]
-pipeline = catch_errors gatekeeper s3api tempauth slo proxy-server
+pipeline = catch_errors gatekeeper cache s3api tempauth slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -137,6 +148,9 @@ account_autocreate = true
 use = egg:swift#catch_errors
 [filter:gatekeeper]
 use = egg:swift#gatekeeper
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:${cachePort}
 [filter:s3api]
 use = egg:swift#s3api
 s3_acl = false
@@ -158,7 +172,8 @@ async function withBucket(name: string, port: number, process: Process): Promise
     endpoint: endpoint.href,
     region: "us-east-1",
     forcePathStyle: true,
-    credentials,
+    // A copy: the SDK writes into it.
+    credentials: { ...credentials },
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
   });

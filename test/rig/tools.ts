@@ -50,6 +50,7 @@ export function need({ tools, root = false, optional = false }: Needs): string |
   if (root && process.getuid?.() !== 0) reasons.push("not root");
   if (reasons.length === 0) return false;
   const reason = reasons.join(", ");
-  if (process.env.CI === "true" && !optional) throw new Error(`CI=true and ${reason}: .ci/run should have seen to that`);
+  if (process.env.CI === "true" && !optional)
+    throw new Error(`CI=true and ${reason}: .ci/run should have seen to that`);
   return reason;
 }

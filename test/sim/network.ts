@@ -2,11 +2,12 @@
  * Links and what flows over them. Each host has an uplink and a downlink; the flows on a link share it fairly, and what
  * a flow cannot use because its other end is slower goes to the others ("max-min", as TCP comes to over a while).
  *
- * The approximation: when a flow begins or ends, the shares of ITS two links are worked out anew, within what the other
- * ends of their flows have to spare; the rest of the network follows when something happens there. No link ever
- * carries more than it can; a link may carry a little less than it could until its next event, a fraction of the time
- * a piece takes. The cost of an event is the number of flows on two links, whatever the size of the network. Packets,
- * slow start and loss are not there.
+ * The approximation: a flow that begins takes what both its links have to spare. A moment after a flow began or ended
+ * (`settleMs`, about a round trip) the shares of its two links are worked out anew, within what the other ends of their
+ * flows have to spare; the rest of the network follows when something happens there. No link ever carries more than it
+ * can; a link may carry a little less than it could until its next event, a fraction of the time a piece takes. The
+ * cost of an event is the number of flows on two links, whatever the size of the network. Packets, slow start and loss
+ * are not there.
  * @module
  */
 import type { Clock, EventSource } from "./clock.ts";
@@ -15,64 +16,81 @@ import { Heap } from "./heap.ts";
 /** Bytes that count as none left. */
 const NOTHING = 1e-3;
 
+/** A flow's figures lie side by side: one line of the processor's cache. */
+const STRIDE = 8;
+const LEFT = 0;
+const RATE = 1;
+/** When `LEFT` was right. */
+const SINCE = 2;
+const FINISH = 3;
+/** What the uplink, and the downlink, would give the flow. */
+const OFFER = 4;
+const BYTES = 6;
+
 /** One direction of a host's line. */
 interface Link {
+  /** 0: uplink, 1: downlink. */
+  readonly side: 0 | 1;
   /** Bytes a ms. */
-  capacity: number;
+  readonly capacity: number;
   /** Bytes a ms that flow now. */
   load: number;
   readonly flows: number[];
+  /** Its shares will be worked out anew. */
+  unsettled: boolean;
 }
 
 /** See the module. Flows are numbers; a number is used again after its flow ended. */
 export class Network implements EventSource {
   readonly #clock: Clock;
+  readonly #settleMs: number;
   readonly #up: Link[] = [];
   readonly #down: Link[] = [];
   readonly #heap = new Heap();
   readonly #free: number[] = [];
   readonly #onDone: (() => void)[] = [];
-  readonly #ends: [Link, Link][] = [];
-  #bytes = new Float64Array(1024);
-  #left = new Float64Array(1024);
-  #rate = new Float64Array(1024);
-  #since = new Float64Array(1024);
-  #finish = new Float64Array(1024);
-  /** What the uplink, and the downlink, would give the flow. */
-  #offers: [Float64Array, Float64Array] = [new Float64Array(1024), new Float64Array(1024)];
+  /** By flow: its links. */
+  readonly #upOf: Link[] = [];
+  readonly #downOf: Link[] = [];
+  #flow = new Float64Array(1024 * STRIDE);
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, { settleMs }: { settleMs: number }) {
     this.#clock = clock;
+    this.#settleMs = settleMs;
   }
 
   get nextTime(): number {
     return this.#heap.firstTime;
   }
 
-  /** @param upRate @param downRate Bytes a second. @returns The host's number: 0, 1, 2... */
+  /** @param line Bytes a second. @returns The host's number: 0, 1, 2... */
   addHost({ upRate, downRate }: { upRate: number; downRate: number }): number {
-    this.#up.push({ capacity: upRate / 1000, load: 0, flows: [] });
-    this.#down.push({ capacity: downRate / 1000, load: 0, flows: [] });
+    this.#up.push({ side: 0, capacity: upRate / 1000, load: 0, flows: [], unsettled: false });
+    this.#down.push({ side: 1, capacity: downRate / 1000, load: 0, flows: [], unsettled: false });
     return this.#up.length - 1;
   }
 
   /** Begins a flow. @param onDone Called when all bytes are through, the flow being gone. */
   start(from: number, to: number, bytes: number, onDone: () => void): number {
-    const flow = this.#free.pop() ?? this.#ends.length;
-    if (flow >= this.#bytes.length) this.#grow();
+    const flow = this.#free.pop() ?? this.#upOf.length;
+    if ((flow + 1) * STRIDE > this.#flow.length) this.#grow();
     const [up, down] = [this.#up[from]!, this.#down[to]!];
-    this.#ends[flow] = [up, down];
+    this.#upOf[flow] = up;
+    this.#downOf[flow] = down;
     this.#onDone[flow] = onDone;
-    this.#bytes[flow] = bytes;
-    this.#left[flow] = bytes;
-    this.#rate[flow] = 0;
-    this.#since[flow] = this.#clock.now;
-    this.#finish[flow] = Number.POSITIVE_INFINITY;
-    this.#offers[1][flow] = Number.POSITIVE_INFINITY;
-    up.flows.push(flow);
-    down.flows.push(flow);
-    this.#share(up, 0);
-    this.#share(down, 1);
+    const at = flow * STRIDE;
+    const figures = this.#flow;
+    figures[at + LEFT] = bytes;
+    figures[at + RATE] = 0;
+    figures[at + SINCE] = this.#clock.now;
+    figures[at + FINISH] = Number.POSITIVE_INFINITY;
+    figures[at + OFFER] = up.capacity / (up.flows.push(flow) || 1);
+    figures[at + OFFER + 1] = down.capacity / (down.flows.push(flow) || 1);
+    figures[at + BYTES] = bytes;
+    const rate = Math.min(up.capacity - up.load, down.capacity - down.load);
+    if (rate > 0) this.#set(flow, rate);
+    this.#unsettle(up);
+    this.#unsettle(down);
     return flow;
   }
 
@@ -85,15 +103,18 @@ export class Network implements EventSource {
 
   /** Bytes that came through so far. */
   through(flow: number): number {
-    const left = this.#left[flow]! - this.#rate[flow]! * (this.#clock.now - this.#since[flow]!);
-    return this.#bytes[flow]! - Math.max(0, left);
+    const at = flow * STRIDE;
+    const figures = this.#flow;
+    const left = figures[at + LEFT]! - figures[at + RATE]! * (this.#clock.now - figures[at + SINCE]!);
+    return figures[at + BYTES]! - Math.max(0, left);
   }
 
   happen(): void {
     const flow = this.#heap.shift();
     // It had become slower since it was put there.
-    if (this.#finish[flow]! > this.#clock.now + 1e-9) {
-      if (this.#finish[flow]! < Number.POSITIVE_INFINITY) this.#heap.set(flow, this.#finish[flow]!);
+    const finish = this.#flow[flow * STRIDE + FINISH]!;
+    if (finish > this.#clock.now + 1e-9) {
+      if (finish < Number.POSITIVE_INFINITY) this.#heap.set(flow, finish);
       return;
     }
     const done = this.#onDone[flow]!;
@@ -102,85 +123,100 @@ export class Network implements EventSource {
   }
 
   #end(flow: number): void {
-    const [up, down] = this.#ends[flow]!;
+    const [up, down] = [this.#upOf[flow]!, this.#downOf[flow]!];
+    const rate = this.#flow[flow * STRIDE + RATE]!;
+    up.load -= rate;
+    down.load -= rate;
     this.#heap.delete(flow);
     remove(up.flows, flow);
     remove(down.flows, flow);
     this.#free.push(flow);
-    this.#share(up, 0);
-    this.#share(down, 1);
+    this.#unsettle(up);
+    this.#unsettle(down);
   }
 
-  /** Works out the fair level of a link and sets its flows to it. @param side 0: uplink, 1: downlink. */
-  #share(link: Link, side: 0 | 1): void {
-    const { flows, capacity } = link;
-    const [mine, others] = [this.#offers[side], this.#offers[1 - side]!];
-    const level = fairLevel(flows, capacity, others);
-    link.load = 0;
-    for (let index = 0; index < flows.length; index++) link.load += this.#rate[flows[index]!]!;
+  #unsettle(link: Link): void {
+    if (link.unsettled) return;
+    link.unsettled = true;
+    this.#clock.after(this.#settleMs, () => {
+      link.unsettled = false;
+      this.#share(link);
+    });
+  }
+
+  /** Works out the fair level of a link and sets its flows to it. */
+  #share(link: Link): void {
+    const { flows, capacity, side } = link;
+    const figures = this.#flow;
+    const mine = OFFER + side;
+    const others = OFFER + 1 - side;
+    const level = fairLevel(flows, capacity, figures, others);
     // First those that get less: what they give back is there for the rest.
+    let load = 0;
+    let hungry = false;
     for (let index = 0; index < flows.length; index++) {
-      const flow = flows[index]!;
-      mine[flow] = level;
-      if (this.#rate[flow]! > level) this.#set(flow, level);
+      const at = flows[index]! * STRIDE;
+      figures[at + mine] = level;
+      if (figures[at + RATE]! > level) this.#set(flows[index]!, level);
+      const rate = figures[at + RATE]!;
+      load += rate;
+      hungry ||= rate < level && rate < figures[at + others]!;
     }
+    link.load = load;
+    if (!hungry) return;
+    const otherOf = side === 0 ? this.#downOf : this.#upOf;
     for (let index = 0; index < flows.length; index++) {
       const flow = flows[index]!;
-      const other = this.#ends[flow]![1 - side]!;
-      const rate = this.#rate[flow]!;
-      const wanted = Math.min(level, others[flow]!);
+      const at = flow * STRIDE;
+      const rate = figures[at + RATE]!;
+      const wanted = Math.min(level, figures[at + others]!);
       if (wanted <= rate) continue;
-      const spare = Math.max(0, Math.min(other.capacity - other.load, capacity - link.load));
-      this.#set(flow, Math.min(wanted, rate + spare));
+      const other = otherOf[flow]!;
+      const spare = Math.min(other.capacity - other.load, capacity - link.load);
+      // A hundredth more is not worth the work.
+      if (spare > 0 && wanted > rate * 1.01) this.#set(flow, Math.min(wanted, rate + spare));
     }
   }
 
   #set(flow: number, rate: number): void {
     const now = this.#clock.now;
-    const old = this.#rate[flow]!;
-    const left = Math.max(0, this.#left[flow]! - old * (now - this.#since[flow]!));
-    const [up, down] = this.#ends[flow]!;
-    up.load += rate - old;
-    down.load += rate - old;
-    this.#left[flow] = left;
-    this.#since[flow] = now;
-    this.#rate[flow] = rate;
+    const at = flow * STRIDE;
+    const figures = this.#flow;
+    const old = figures[at + RATE]!;
+    const left = Math.max(0, figures[at + LEFT]! - old * (now - figures[at + SINCE]!));
+    this.#upOf[flow]!.load += rate - old;
+    this.#downOf[flow]!.load += rate - old;
+    figures[at + LEFT] = left;
+    figures[at + SINCE] = now;
+    figures[at + RATE] = rate;
     const finish = left <= NOTHING ? now : rate > 0 ? now + left / rate : Number.POSITIVE_INFINITY;
-    this.#finish[flow] = finish;
+    figures[at + FINISH] = finish;
     // A later end is found when the earlier one is due.
     if (finish < this.#heap.timeOf(flow)) this.#heap.set(flow, finish);
   }
 
   #grow(): void {
-    const wider = (old: Float64Array): Float64Array<ArrayBuffer> => {
-      const array = new Float64Array(old.length * 2);
-      array.set(old);
-      return array;
-    };
-    this.#bytes = wider(this.#bytes);
-    this.#left = wider(this.#left);
-    this.#rate = wider(this.#rate);
-    this.#since = wider(this.#since);
-    this.#finish = wider(this.#finish);
-    this.#offers = [wider(this.#offers[0]), wider(this.#offers[1])];
+    const wider = new Float64Array(this.#flow.length * 2);
+    wider.set(this.#flow);
+    this.#flow = wider;
   }
 }
 
 /** The level at which the flows, none above its limit, fill the capacity; the capacity when they cannot fill it. */
-function fairLevel(flows: readonly number[], capacity: number, limits: Float64Array): number {
+function fairLevel(flows: readonly number[], capacity: number, figures: Float64Array, limits: number): number {
   let level = capacity / Math.max(1, flows.length);
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 6; round++) {
     let taken = 0;
     let limited = 0;
     for (let index = 0; index < flows.length; index++) {
-      const limit = limits[flows[index]!]!;
+      const limit = figures[flows[index]! * STRIDE + limits]!;
       if (limit >= level) continue;
       taken += limit;
       limited += 1;
     }
     if (limited === flows.length) return capacity;
     const next = (capacity - taken) / (flows.length - limited);
-    if (next <= level * 1.001) return next;
+    if (next <= level * 1.01) return next;
     level = next;
   }
   return level;

@@ -33,6 +33,9 @@ export interface Scenario {
   readonly dieSilently: boolean;
   /** Peers a host follows, and that may follow it. */
   readonly degree: number;
+  readonly seek: number;
+  readonly settleMs: number;
+  readonly needy: boolean;
   readonly followers: number;
   /** Requests a host has under way at most, without those that wait at the seeder. */
   readonly window: number;
@@ -79,11 +82,14 @@ export function scenario(given: Partial<Scenario> & Pick<Scenario, "hosts" | "si
     dieAt: 0.5,
     dieSilently: false,
     degree: 20,
-    followers: 30,
-    window: 1000,
+    seek: 17,
+    settleMs: 0,
+    needy: true,
+    followers: 40,
+    window: 12,
     depth: 1,
     slots: 1000,
-    seederSlots: 2,
+    seederSlots: 16,
     seederDepth: 2,
     seederQueue: 64,
     haveMs: 10,

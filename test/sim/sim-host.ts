@@ -3,7 +3,7 @@
  * `chooseNeighbours`. What is here is the wiring that `lib/bt/download.ts` and `fetch.ts` are in the product.
  * @module
  */
-import { Bitfield } from "../../lib/bt/bitfield.ts";
+import { Bitfield, inPieceOrder } from "../../lib/bt/bitfield.ts";
 import { Layout } from "../../lib/bt/layout.ts";
 import { RunningMedian } from "../../lib/bt/median.ts";
 import { type Candidate, chooseNeighbours } from "../../lib/bt/neighbours.ts";
@@ -37,8 +37,10 @@ export class SimHost {
   finishedAt: number | undefined;
   dead = false;
   joined = false;
+  /** Requests under way at peers. */
+  inFlight = 0;
   readonly #swarm: SimSwarm;
-  readonly #availability: Uint16Array;
+  readonly availability: Uint16Array;
   readonly #median = new RunningMedian();
   readonly #candidates = new Map<number, Candidate<number>>();
   readonly #resting = new Map<number, number>();
@@ -48,7 +50,6 @@ export class SimHost {
   /** Transfers to others that wait for a slot. */
   readonly #line: Transfer[] = [];
   #uploads = 0;
-  #inFlight = 0;
   #atSeeder = 0;
   #seederRestsUntil = 0;
   #backoffMs = FIRST_BACKOFF_MS;
@@ -63,7 +64,7 @@ export class SimHost {
     this.#layout = new Layout(size, pieceLength);
     this.have = new Bitfield(this.#layout.count);
     this.offered = new Bitfield(this.#layout.count);
-    this.#availability = new Uint16Array(this.#layout.count);
+    this.availability = new Uint16Array(this.#layout.count);
     this.#demand = { position: 0, end: size, waitingSince: init.joinsAt };
     this.#demands = new Set(swarm.scenario.reader ? [this.#demand] : []);
   }
@@ -93,15 +94,11 @@ export class SimHost {
     }
   }
 
-  /** Another host has a piece now. */
-  onHave(source: Source, piece: number): void {
-    this.#availability[piece]! += 1;
-    if (this.done || this.have.has(piece)) return;
-    source.dry = false;
-    if (this.#inFlight < this.#swarm.scenario.window && source.busy.length < this.#swarm.scenario.depth) {
-      this.#askSource(source, this.#urgent());
-      this.#tickLater();
-    }
+  /** A source has a piece that this host lacks, and there is room to ask. */
+  onHave(source: Source): void {
+    if (this.done) return;
+    this.#askSource(source, this.#urgent());
+    this.#tickLater();
   }
 
   onSeederRefused(): void {
@@ -158,26 +155,36 @@ export class SimHost {
 
   /** Leaves and follows peers as `chooseNeighbours` says. */
   #review(): void {
-    const { clock, scenario, hosts, totals } = this.#swarm;
+    const { clock, scenario, hosts } = this.#swarm;
     const now = clock.now;
     const candidates = [...this.#candidates.values()].filter(({ key }) => (this.#resting.get(key) ?? 0) <= now);
     if (candidates.length === 0 && this.sources.length === 0) return;
-    const { degree } = scenario;
-    const choice = chooseNeighbours({ neighbours: this.sources, candidates, zone: this.zone, degree, medianMs: this.#median.value, now });
+    const { degree, seek } = scenario;
+    const choice = chooseNeighbours({
+      neighbours: this.sources,
+      candidates,
+      zone: this.zone,
+      degree,
+      seek,
+      medianMs: this.#median.value,
+      now,
+    });
     for (const key of choice.drop) {
       this.#resting.set(key, now + REST_MS);
       const source = this.sources.find((other) => other.key === key)!;
       this.#leave(source);
       this.#candidates.set(key, { key, zone: source.zone });
     }
-    for (const key of choice.add) {
-      const peer = hosts[key]!;
-      const source = new Source(this, peer, now);
-      this.#candidates.delete(key);
-      this.sources.push(source);
-      totals.follows += 1;
-      clock.after(this.#rtt(peer), () => peer.#onFollower(source));
-    }
+    for (const key of choice.add) this.#follow(hosts[key]!);
+  }
+
+  #follow(peer: SimHost): void {
+    const { clock, totals } = this.#swarm;
+    const source = new Source(this, peer, clock.now);
+    this.#candidates.delete(peer.id);
+    this.sources.push(source);
+    totals.follows += 1;
+    clock.after(this.#rtt(peer), () => peer.#onFollower(source));
   }
 
   /** Another host opens this one's list of pieces. */
@@ -188,20 +195,42 @@ export class SimHost {
       if (!scenario.dieSilently) clock.after(scenario.rttMs, () => source.owner.#onGone(source));
       return;
     }
-    if (this.followers.length >= scenario.followers) {
-      totals.followRefusals += 1;
-      source.owner.#onRefused(source);
+    if (this.done || !this.joined) {
+      if (this.followers.length < scenario.followers) this.#accept(source);
+      else this.#refuse(source);
       return;
     }
+    const knows = this.sources.some(({ key }) => key === source.owner.id);
+    if (!knows && (this.sources.length >= scenario.degree || this.followers.length >= scenario.degree)) {
+      const old = this.sources.filter(
+        (other) => other.busy.length === 0 && clock.now - other.since >= scenario.settleMs,
+      );
+      const pool = (old.length > 0 ? old : []).sort((a, b) => a.since - b.since);
+      const victim = pool[Math.floor((this.#swarm.random() * pool.length) / 2)];
+      if (!victim) return this.#refuse(source);
+      totals.displaced += 1;
+      this.#leave(victim);
+      const reverse = this.followers.find((other) => other.owner === victim.peer);
+      if (reverse) clock.after(this.#rtt(victim.peer), () => reverse.owner.#onGone(reverse));
+      if (reverse) this.followers.splice(this.followers.indexOf(reverse), 1);
+    }
+    this.#accept(source);
+    if (!knows && this.sources.length < scenario.degree) this.#follow(source.owner);
+  }
+
+  #refuse(source: Source): void {
+    this.#swarm.totals.followRefusals += 1;
+    source.owner.#onRefused(source);
+  }
+
+  #accept(source: Source): void {
     this.followers.push(source);
     source.owner.#onFollowing(source);
-    if (this.done || !this.joined) return;
-    this.#hearOf(source.owner);
-    if (this.sources.length < scenario.degree) this.#review();
   }
 
   #onFollowing(source: Source): void {
-    for (const piece of source.peer.offered) this.#availability[piece]! += 1;
+    source.following = true;
+    for (const piece of source.peer.offered) this.availability[piece]! += 1;
     this.#ask();
   }
 
@@ -223,14 +252,16 @@ export class SimHost {
     for (const transfer of [...source.busy]) this.#abandon(transfer);
     this.sources.splice(this.sources.indexOf(source), 1);
     const place = source.peer.followers.indexOf(source);
-    if (place < 0) return;
-    source.peer.followers.splice(place, 1);
-    for (const piece of source.peer.offered) this.#availability[piece]! -= 1;
+    if (place >= 0) source.peer.followers.splice(place, 1);
+    if (source.following) for (const piece of source.peer.offered) this.availability[piece]! -= 1;
   }
 
   #urgent(): readonly number[] {
     if (!this.#swarm.scenario.reader) return [];
-    return urgentPieces({ layout: this.#layout, have: this.have, demands: this.#demands }, { now: this.#swarm.clock.now, medianMs: this.#median.value });
+    return urgentPieces(
+      { layout: this.#layout, have: this.have, demands: this.#demands },
+      { now: this.#swarm.clock.now, medianMs: this.#median.value },
+    );
   }
 
   /** Asks whom there is something to ask. */
@@ -240,9 +271,9 @@ export class SimHost {
     const count = this.sources.length;
     const urgent = this.#urgent();
     let at = Math.floor(this.#swarm.random() * count);
-    for (let tried = 0; tried < count && this.#inFlight < window; tried++, at++) {
+    for (let tried = 0; tried < count && this.inFlight < window; tried++, at++) {
       const source = this.sources[at % count]!;
-      while (!source.dry && source.busy.length < depth && this.#inFlight < window) this.#askSource(source, urgent);
+      while (!source.dry && source.busy.length < depth && this.inFlight < window) this.#askSource(source, urgent);
     }
     this.#tickLater();
   }
@@ -254,7 +285,7 @@ export class SimHost {
       have: this.have,
       known: seeder.have,
       flights: this.flights,
-      availability: this.#availability,
+      availability: this.availability,
       urgent,
       medianMs: this.#median.value,
       now: clock.now,
@@ -287,8 +318,14 @@ export class SimHost {
 
   #onSent(): void {
     this.#uploads -= 1;
-    const next = this.#line.shift();
-    if (next) this.#send(next);
+    if (this.#line.length === 0) return;
+    let at = 0;
+    if (this.#swarm.scenario.needy) {
+      for (let index = 1; index < this.#line.length; index++) {
+        if (this.#line[index]!.source!.owner.have.count < this.#line[at]!.source!.owner.have.count) at = index;
+      }
+    }
+    this.#send(this.#line.splice(at, 1)[0]!);
   }
 
   /** The asker does not want it any more, or this host is gone. */
@@ -310,7 +347,8 @@ export class SimHost {
     while (this.#atSeeder < scenario.seederDepth) {
       const asked = this.have.clone();
       for (const [piece, under] of this.flights) {
-        if (under.some(({ source }) => !source) || !isLate(under, { now: clock.now, medianMs: this.#median.value })) asked.add(piece);
+        if (under.some(({ source }) => !source) || !isLate(under, { now: clock.now, medianMs: this.#median.value }))
+          asked.add(piece);
       }
       if (asked.full) return;
       const want = this.#urgent().find((piece) => !asked.has(piece));
@@ -327,7 +365,7 @@ export class SimHost {
     const list = this.flights.get(piece);
     if (list) list.push(transfer);
     else this.flights.set(piece, [transfer]);
-    if (source) this.#inFlight += 1;
+    if (source) this.inFlight += 1;
     return transfer;
   }
 
@@ -340,7 +378,7 @@ export class SimHost {
       this.#atSeeder -= 1;
       return;
     }
-    this.#inFlight -= 1;
+    this.inFlight -= 1;
     transfer.source.busy.splice(transfer.source.busy.indexOf(transfer), 1);
   }
 
@@ -365,6 +403,7 @@ export class SimHost {
     this.#land(transfer);
     this.#median.add(now - transfer.startedAt);
     source?.note(now - transfer.startedAt, now);
+    if (source && source.zone !== this.zone) totals.crossed += bytes;
     if (this.have.add(piece)) this.#onPiece(piece);
     else totals.wasted += bytes;
     for (const other of [...(this.flights.get(piece) ?? [])]) this.#abandon(other);
@@ -389,7 +428,14 @@ export class SimHost {
     if (this.dead) return;
     this.#swarm.totals.haves += this.followers.length;
     this.offered.add(piece);
-    for (const follower of this.followers) follower.owner.onHave(follower, piece);
+    const { window, depth } = this.#swarm.scenario;
+    const [word, mask] = [piece >> 5, maskOf(piece)];
+    for (const follower of this.followers) {
+      follower.availability[piece]! += 1;
+      if ((follower.haveWords[word]! & mask) !== 0) continue;
+      follower.dry = false;
+      if (follower.busy.length < depth && follower.owner.inFlight < window) follower.owner.onHave(follower);
+    }
   }
 
   #finish(): void {
@@ -428,7 +474,7 @@ export class SimHost {
     for (const source of this.sources) {
       if (source.dry || source.busy.length >= this.#swarm.scenario.depth) continue;
       this.#askSource(source, urgent);
-      if (this.#inFlight >= this.#swarm.scenario.window + 2) break;
+      if (this.inFlight >= this.#swarm.scenario.window + 2) break;
     }
     this.#askSeeder();
     this.#tickLater();
@@ -438,4 +484,9 @@ export class SimHost {
     const { rttMs, zoneRttMs } = this.#swarm.scenario;
     return peer.zone === this.zone ? rttMs : zoneRttMs;
   }
+}
+
+/** The bit of a piece in its word of `Bitfield.words`; its own inverse is `inPieceOrder`. */
+function maskOf(piece: number): number {
+  return inPieceOrder(0x80000000 >>> (piece & 31));
 }

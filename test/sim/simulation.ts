@@ -34,13 +34,29 @@ export interface Result {
   readonly events: number;
 }
 
+/** Shares follow after about a round trip; sooner is not worth the work where a piece takes much longer. */
+function settleMs({ rttMs, pieceLength, rate }: Scenario): number {
+  return Math.max(1.2 * rttMs, (0.05 * pieceLength * 1000) / rate);
+}
+
 /** @returns What came out; hosts that could not finish are in it without a time. */
 export function simulate(scenario: Scenario): Result {
   const random = seededRandom(scenario.seed);
   const clock = new Clock(() => network);
-  const network = new Network(clock);
+  const network = new Network(clock, { settleMs: settleMs(scenario) });
   const hosts: SimHost[] = [];
-  const totals: Totals = { wasted: 0, pieceRequests: 0, seederRequests: 0, seederRefusals: 0, announces: 0, follows: 0, followRefusals: 0, haves: 0 };
+  const totals: Totals = {
+    wasted: 0,
+    crossed: 0,
+    pieceRequests: 0,
+    seederRequests: 0,
+    seederRefusals: 0,
+    announces: 0,
+    follows: 0,
+    followRefusals: 0,
+    displaced: 0,
+    haves: 0,
+  };
   let open = scenario.hosts;
   const bound = boundMs(scenario);
   const swarm = {
@@ -55,7 +71,10 @@ export function simulate(scenario: Scenario): Result {
       open -= 1;
     },
   } as unknown as SimSwarm & { seeder: SimSeeder };
-  const order = shuffle(Array.from({ length: scenario.hosts }, (_, id) => id), random);
+  const order = shuffle(
+    Array.from({ length: scenario.hosts }, (_, id) => id),
+    random,
+  );
   const slow = new Set(order.slice(0, scenario.slowHosts));
   const dying = new Set(order.slice(scenario.slowHosts, scenario.slowHosts + scenario.dying));
   for (let id = 0; id < scenario.hosts; id++) {
@@ -80,7 +99,12 @@ export function simulate(scenario: Scenario): Result {
   return {
     scenario,
     boundMs: bound,
-    hosts: hosts.map(({ id, dead, finishedAt, joinsAt }) => ({ id, slow: slow.has(id), died: dead, ms: finishedAt === undefined ? undefined : finishedAt - joinsAt })),
+    hosts: hosts.map(({ id, dead, finishedAt, joinsAt }) => ({
+      id,
+      slow: slow.has(id),
+      died: dead,
+      ms: finishedAt === undefined ? undefined : finishedAt - joinsAt,
+    })),
     totals,
     seederSent: swarm.seeder.sent,
     events: clock.events,

@@ -12,11 +12,16 @@ export class Source {
   readonly peer: SimHost;
   readonly owner: SimHost;
   readonly since: number;
+  /** Of the owner: at hand for those who tell of new pieces. */
+  readonly availability: Uint16Array;
+  readonly haveWords: Int32Array;
   /** Requests under way. */
   busy: Transfer[] = [];
   /** It had nothing to ask for, and nothing has changed since. */
   dry = false;
   left = false;
+  /** The peer tells what it has. */
+  following = false;
   pieceMs: number | undefined;
   lastPieceAt: number | undefined;
 
@@ -26,6 +31,8 @@ export class Source {
     this.key = peer.id;
     this.zone = peer.zone;
     this.since = since;
+    this.availability = owner.availability;
+    this.haveWords = owner.have.words;
   }
 
   get owingSince(): number | undefined {

@@ -13,6 +13,8 @@ import type { SimTracker } from "./sim-tracker.ts";
 export interface Totals {
   /** Bytes that were sent for nothing: copies, and what was broken off. */
   wasted: number;
+  /** Bytes that crossed from one zone to another between peers. */
+  crossed: number;
   /** Pieces asked for at peers, and at the seeder. */
   pieceRequests: number;
   seederRequests: number;
@@ -22,6 +24,7 @@ export interface Totals {
   /** Peers followed, and refused because too many follow them. */
   follows: number;
   followRefusals: number;
+  displaced: number;
   /** Lines of haves. */
   haves: number;
 }

@@ -6,10 +6,12 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { fakeServer, serveBlob } from "../../../lib/registry/testing/fake-registry.ts";
 import { REPOSITORY, TAG } from "../demo/origin.ts";
 import type { Descriptor } from "../pull/manifest.ts";
-import { eagle } from "../testing/run-eagle.ts";
+import { eagle, startEagle } from "../testing/run-eagle.ts";
 import { type SmallWorld, smallWorld } from "../testing/small-world.ts";
+import { tempDirectory } from "../testing/temp-directory.ts";
 import { run } from "./get.ts";
 
 let world: SmallWorld;
@@ -128,6 +130,19 @@ test("failures: exit 1, the cause, no half files", async () => {
   assert.match(notKnown.stderr, /quay\.io is not among the allowed registries/);
   assert.match(noLayout.stderr, /holds other things/);
   assert.ok(!(await readdir(world.directory)).some((name) => name.startsWith("missing")));
+});
+
+test("Ctrl-C in the middle of a blob: not a success, no half file", async () => {
+  const bytes = Buffer.alloc(1024 * 1024, 7);
+  await using registry = await fakeServer((req, res) => serveBlob(req, res, bytes, { stallAfter: 512 * 1024 }));
+  await using temp = await tempDirectory();
+  const digest = createHash("sha256").update(bytes).digest("hex");
+  const args = ["get", `${registry.url}/v2/app/blobs/sha256:${digest}`, "-o", join(temp.path, "blob")];
+  await using running = startEagle(args);
+  while ((await readdir(temp.path)).length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  running.signal("SIGINT");
+  assert.equal((await running.ended).code, 130);
+  assert.deepEqual(await readdir(temp.path), []);
 });
 
 test("a wrong command line", async () => {

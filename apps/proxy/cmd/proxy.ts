@@ -77,10 +77,12 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     maxSize: clientCfg.limitSize,
     peerId: host.peerIdHex,
     peerPort: peers.port,
+    wire: host.wire,
     log,
     metrics,
   });
   const peerApp = peerPortRoutes({ host, client, metrics, log, ready: () => ready });
+  await host.wire?.listen({ host: clientCfg.peerHost, port: clientCfg.port });
   await host.start();
 
   const parts: ProxyParts = {

@@ -4,6 +4,7 @@
  */
 import { createHost } from "../../../lib/bt/host.ts";
 import { SeederService } from "../../../lib/bt/seeder-service.ts";
+import type { SharedFills } from "../../../lib/bt/sharing/shared-fills.ts";
 import { registryInits, type SeederConfig } from "../../../lib/config/index.ts";
 import { serve } from "../../../lib/http/server.ts";
 import type { Logger } from "../../../lib/log/log.ts";
@@ -11,6 +12,7 @@ import { createMetrics, type Metrics } from "../../../lib/metrics/metrics.ts";
 import { Upstreams } from "../../../lib/registry/upstreams.ts";
 import { metaInfoHandler } from "../../../lib/rpc/handler.ts";
 import { seederRoutes } from "../routes/index.ts";
+import { joinSeeders, openStorage } from "./storage.ts";
 
 /** Requests under way when the seeder stops may take so long, ms. */
 const GRACE_MS = 10_000;
@@ -27,14 +29,26 @@ export interface RunningSeeder {
 
 /**
  * Starts a seeder. Port 0 takes any free port.
- * @throws the runtime's error when the address cannot be bound; StorageError when the root directory cannot be used.
+ * @throws the runtime's error when the address cannot be bound; StorageError when the root directory or the bucket cannot be used.
  */
 export async function startSeeder(config: SeederConfig, { log }: { log: Logger }): Promise<RunningSeeder> {
   const { seederCfg, daemonCfg } = config;
   const metrics = createMetrics("seeder");
   let ready = false;
   await using cleanup = new AsyncDisposableStack();
-  const host = cleanup.use(await createHost(seederCfg, { log, metrics, abandonAfterMs: FINISH_MS }));
+  const storage = await openStorage(config, log);
+  let sharing: SharedFills | undefined;
+  const host = cleanup.use(
+    await createHost(seederCfg, {
+      log,
+      metrics,
+      abandonAfterMs: FINISH_MS,
+      storage,
+      remoteLimit: seederCfg.s3.evict,
+      isStoredByOther: async (blob) => (await sharing?.isStoredByOther(blob)) ?? false,
+    }),
+  );
+  await host.wire?.listen({ host: daemonCfg.host, port: seederCfg.port });
   await host.start();
   const service = new SeederService({
     store: host.store,
@@ -48,11 +62,14 @@ export async function startSeeder(config: SeederConfig, { log }: { log: Logger }
     maxSize: seederCfg.limitSize,
     announce: seederCfg.trackers.map((tier) => tier.map((url) => url.href)),
     downloadTimeoutMs: seederCfg.downloadTimeout * 1000,
+    sharing: () => sharing,
+    onTorrent: (blob) => host.wire?.advertise(blob),
     log,
     metrics,
   });
   const stopping = new AbortController();
-  const app = seederRoutes({ host, service, metrics, log, ready: () => ready });
+  const link = storage.remote?.link;
+  const app = seederRoutes({ host, service, metrics, log, ready: () => ready, link });
   const listener = await serve({
     host: daemonCfg.host,
     port: daemonCfg.port,
@@ -69,7 +86,9 @@ export async function startSeeder(config: SeederConfig, { log }: { log: Logger }
     host.stop();
     await closing;
   });
-  cleanup.use(host.join(listener.port));
+  const { tracker } = cleanup.use(host.join(listener.port));
+  sharing = await joinSeeders({ config, storage, host, tracker, port: listener.port, log, metrics });
+  if (sharing) cleanup.use(sharing);
   ready = true;
   log.info("seeder listens", { url: listener.url, blobs: [...host.store.offered()].length });
   const stack = cleanup.move();

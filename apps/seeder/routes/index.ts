@@ -19,10 +19,19 @@ export interface SeederRoutesInit {
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly ready: () => boolean;
+  /** Where web seed readers are sent; see `PeerRoutesInit`. */
+  readonly link?: ((id: string) => Promise<URL | undefined>) | undefined;
 }
 
 /** A fetch handler. The second argument of its `fetch` is the listener's `RequestEnv`. */
-export function seederRoutes({ host, service, metrics, log, ready }: SeederRoutesInit): Hono<{ Bindings: RequestEnv }> {
+export function seederRoutes({
+  host,
+  service,
+  metrics,
+  log,
+  ready,
+  link,
+}: SeederRoutesInit): Hono<{ Bindings: RequestEnv }> {
   const app = new Hono<{ Bindings: RequestEnv }>();
   app.route("/", opsRoutes({ metrics, ready }));
   app.route(
@@ -33,6 +42,7 @@ export function seederRoutes({ host, service, metrics, log, ready }: SeederRoute
       limiter: host.upLimiter,
       buffers: host.buffers,
       stopping: host.stopping,
+      ...(link ? { link } : {}),
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
     }),
   );
@@ -44,7 +54,7 @@ export function seederRoutes({ host, service, metrics, log, ready }: SeederRoute
       if (!handle?.blob.verified || !handle.blob.isPublic)
         return ociError(404, "BLOB_UNKNOWN", `${text} is not seeded here`);
       const webSeed = new URL(`/p2p/v1/blobs/${text}`, c.req.url).href;
-      return c.body(service.torrent(handle.blob, webSeed) as Uint8Array<ArrayBuffer>, 200, {
+      return c.body((await service.torrent(handle.blob, webSeed)) as Uint8Array<ArrayBuffer>, 200, {
         "content-type": "application/x-bittorrent",
         "content-disposition": `attachment; filename="${parseDigest(text).hex}.torrent"`,
       });

@@ -104,7 +104,14 @@ test("answers split anywhere arrive whole", async () => {
   for (let round = 0; round < 10; round++) {
     const target = new Uint8Array(body.length);
     let told = 0;
-    await pool.request(peer.endpoint, request(target, { onBytes: (part) => void (told += part.length) }));
+    await pool.request(
+      peer.endpoint,
+      request(target, {
+        onBytes: (part) => {
+          told += part.length;
+        },
+      }),
+    );
     assert.ok(body.equals(target));
     assert.equal(told, body.length);
   }

@@ -81,7 +81,11 @@ export class HotTier {
   }
 
   /** Fills `target` with bytes of one piece. @returns false when they are not here */
-  async read(id: string, piece: number, { target, position }: { target: Uint8Array; position: number }): Promise<boolean> {
+  async read(
+    id: string,
+    piece: number,
+    { target, position }: { target: Uint8Array; position: number },
+  ): Promise<boolean> {
     const copy = this.#copies.get(id);
     if (!copy || !this.has(id, piece)) return false;
     this.#copies.delete(id);
@@ -229,7 +233,10 @@ export class HotTier {
       await use(await this.#file(copy));
       return true;
     } catch (error) {
-      this.#init.log?.warn("the hot tier's disk failed; blobs are read from where they are stored", { blob: copy.id, error });
+      this.#init.log?.warn("the hot tier's disk failed; blobs are read from where they are stored", {
+        blob: copy.id,
+        error,
+      });
       if (!copy.gone) this.remove(copy.id);
       return false;
     } finally {

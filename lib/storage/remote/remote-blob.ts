@@ -50,7 +50,10 @@ export class RemoteBlob implements BlobReader {
   async read(target: Uint8Array, position: number): Promise<void> {
     const { size, pieceLength } = this.#shape;
     if (position < 0 || position + target.length > size) {
-      throw new StorageError("invalid_range", `bytes [${position}, ${position + target.length}) are not within blob ${this.#id}`);
+      throw new StorageError(
+        "invalid_range",
+        `bytes [${position}, ${position + target.length}) are not within blob ${this.#id}`,
+      );
     }
     for (let filled = 0; filled < target.length; ) {
       const at = position + filled;
@@ -87,7 +90,8 @@ export class RemoteBlob implements BlobReader {
     const most = sequence ? Math.max(1, Math.floor(readAhead / pieceLength)) : 1;
     let end = first + 1;
     while (end < count && end - first < most && !this.#isNear(end)) end++;
-    for (let piece = first; piece < end; piece++) this.#reading.set(piece, { waiting: piece === first ? [waiter] : [] });
+    for (let piece = first; piece < end; piece++)
+      this.#reading.set(piece, { waiting: piece === first ? [waiter] : [] });
     this.#last = end - 1;
     this.#shared.gate
       .run(() => this.#readPieces(first, end))
@@ -143,7 +147,8 @@ export class RemoteBlob implements BlobReader {
     try {
       for await (const chunk of read.body) {
         for (let rest = chunk; rest.length > 0; ) {
-          if (piece >= end) throw new StorageError("io", `${objects.name} sends more of blob ${this.#id} than was asked for`);
+          if (piece >= end)
+            throw new StorageError("io", `${objects.name} sends more of blob ${this.#id} than was asked for`);
           const length = Math.min(size, (piece + 1) * pieceLength) - piece * pieceLength;
           buffer ??= blocks.buffer(length);
           const part = rest.subarray(0, length - filled);
@@ -169,7 +174,10 @@ export class RemoteBlob implements BlobReader {
     const bytes = buffer.subarray(0, length);
     if (!this.#shape.verify(piece, bytes)) {
       blocks.discard(buffer);
-      throw new StorageError("digest_mismatch", `${objects.name} has other bytes as piece ${piece} of blob ${this.#id}`);
+      throw new StorageError(
+        "digest_mismatch",
+        `${objects.name} has other bytes as piece ${piece} of blob ${this.#id}`,
+      );
     }
     const awaited = this.#reading.get(piece);
     this.#reading.delete(piece);

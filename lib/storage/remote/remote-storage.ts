@@ -34,9 +34,9 @@ import { HotTier } from "./hot-tier.ts";
 import { RemoteBlob, type RemoteBlobs } from "./remote-blob.ts";
 
 /** Memory of pieces that were just read, bytes. */
-const blockBudget = 48 * 1024 * 1024;
+const blockBudget = 16 * 1024 * 1024;
 /** Ranged reads at once, over all blobs. */
-const readsAtOnce = 6;
+const readsAtOnce = 3;
 const maxMetaInfo = 64 * 1024 * 1024;
 const chunkBytes = 1 << 20;
 /** Seconds that a link is good for. */
@@ -261,7 +261,10 @@ async function* hashed(source: AsyncIterable<Uint8Array>, id: string): AsyncGene
 }
 
 /** Chunks of at most 1 MiB, read when asked for; exactly `expected` bytes or an error. */
-function streamOf(read: ObjectRead, { expected, what }: { expected: number; what: string }): ReadableStream<Uint8Array> {
+function streamOf(
+  read: ObjectRead,
+  { expected, what }: { expected: number; what: string },
+): ReadableStream<Uint8Array> {
   const iterator = read.body[Symbol.asyncIterator]();
   let left: Uint8Array = new Uint8Array();
   let given = 0;

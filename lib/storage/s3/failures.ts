@@ -41,5 +41,7 @@ export function failureOf(about: string, bucket: string, cause: unknown): Storag
       : status === 403 || name === "CredentialsProviderError"
         ? "; check seederCfg.s3's credentials, region and the bucket's policy"
         : "";
-  return new StorageError("io", `${about}: ${bucket} says ${name}${message === "" ? "" : `: ${message}`}${hint}`, { cause });
+  return new StorageError("io", `${about}: ${bucket} says ${name}${message === "" ? "" : `: ${message}`}${hint}`, {
+    cause,
+  });
 }

@@ -3,10 +3,11 @@
  * Cuts a stream into the parts of a multipart upload.
  */
 
-/** Least bytes of a part but the last (S3 wants 5 MiB). */
-const partBytes = 8 * 1024 * 1024;
-/** Most parts that S3 takes is 10,000. */
-const comfortableParts = 9_000;
+/** Least bytes of a part but the last (S3 wants 5 MiB), and most bytes before there are too many parts. */
+const partBytes = { least: 8 * 1024 * 1024, most: 32 * 1024 * 1024 };
+/** Some servers take 1,000 parts, S3 takes 10,000. */
+const fewParts = 900;
+const manyParts = 9_000;
 /** Without a known size parts grow by half each so many: 10,000 of them hold 5 TiB. */
 const growEvery = 1_000;
 
@@ -21,8 +22,11 @@ export interface Part {
 
 /** Bytes of part `number` (from 1) of an object of `size` bytes. */
 export function partLength(number: number, size: number | undefined): number {
-  if (size !== undefined) return Math.max(partBytes, Math.ceil(size / comfortableParts));
-  return Math.ceil(partBytes * 1.5 ** Math.floor((number - 1) / growEvery));
+  if (size !== undefined) {
+    const few = Math.min(partBytes.most, Math.max(partBytes.least, Math.ceil(size / fewParts)));
+    return Math.max(few, Math.ceil(size / manyParts));
+  }
+  return Math.ceil(partBytes.least * 1.5 ** Math.floor((number - 1) / growEvery));
 }
 
 /** Yields parts in order; an empty source is one empty part. Buffers given back are used again. */

@@ -14,8 +14,8 @@ import { cutParts, type Part } from "./part-cutter.ts";
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
-/** Parts of one upload on their way at once. */
-const partsAtOnce = 3;
+/** Parts of one upload on their way at once, and their bytes, unless a single part has more. */
+const atOnce = { parts: 3, bytes: 48 * 1024 * 1024 };
 /** A body that sends nothing for so long is given up, ms. */
 const idleMs = 20_000;
 /** Multipart uploads older than this were left by a killed process, ms. */
@@ -48,7 +48,12 @@ export class S3Store implements ObjectStore {
       requestChecksumCalculation: "WHEN_REQUIRED",
       responseChecksumValidation: "WHEN_REQUIRED",
       maxAttempts: 4,
-      requestHandler: { connectionTimeout: 5_000, socketTimeout: 60_000, httpAgent: { maxSockets: 64 }, httpsAgent: { maxSockets: 64 } },
+      requestHandler: {
+        connectionTimeout: 5_000,
+        socketTimeout: 60_000,
+        httpAgent: { maxSockets: 64 },
+        httpsAgent: { maxSockets: 64 },
+      },
     });
   }
 
@@ -61,7 +66,9 @@ export class S3Store implements ObjectStore {
     const store = new S3Store(await import("@aws-sdk/client-s3"), config);
     try {
       await store.#try(`cannot use ${store.name}`, () =>
-        store.#client.send(new store.#sdk.ListObjectsV2Command({ Bucket: store.#bucket, Prefix: store.#prefix, MaxKeys: 1 })),
+        store.#client.send(
+          new store.#sdk.ListObjectsV2Command({ Bucket: store.#bucket, Prefix: store.#prefix, MaxKeys: 1 }),
+        ),
       );
       await store.#sweep().catch((error: unknown) => log?.debug("cannot look for uploads left half-done", { error }));
       return store;
@@ -87,7 +94,10 @@ export class S3Store implements ObjectStore {
         ...(range ? { Range: `bytes=${range.start}-${range.end - 1}` } : {}),
       });
       const { Body } = await this.#client.send(command, { abortSignal: abort.signal });
-      const body = Body as AsyncIterable<Uint8Array> & { destroy(): void; on(event: "error", listener: () => void): void };
+      const body = Body as AsyncIterable<Uint8Array> & {
+        destroy(): void;
+        on(event: "error", listener: () => void): void;
+      };
       // A cut while nobody reads must not become an uncaught error; the reader finds it at its next read.
       body.on("error", () => {});
       const close = () => {
@@ -149,7 +159,11 @@ export class S3Store implements ObjectStore {
   async link(key: string, seconds: number): Promise<URL | undefined> {
     const { getSignedUrl } = await import("@aws-sdk/s3-request-presigner");
     const command = new this.#sdk.GetObjectCommand(this.#at(key));
-    return new URL(await this.#try(`cannot sign a link to ${key}`, () => getSignedUrl(this.#client, command, { expiresIn: seconds })));
+    return new URL(
+      await this.#try(`cannot sign a link to ${key}`, () =>
+        getSignedUrl(this.#client, command, { expiresIn: seconds }),
+      ),
+    );
   }
 
   async close(): Promise<void> {
@@ -163,7 +177,11 @@ export class S3Store implements ObjectStore {
   async #putWhole(key: string, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     const command = new this.#sdk.PutObjectCommand({ ...this.#at(key), Body: bytes, ContentLength: bytes.length });
-    await this.#try(`cannot store ${key}`, () => this.#client.send(command, signal ? { abortSignal: signal } : {}), signal);
+    await this.#try(
+      `cannot store ${key}`,
+      () => this.#client.send(command, signal ? { abortSignal: signal } : {}),
+      signal,
+    );
   }
 
   async #putParts(key: string, parts: AsyncIterable<Part>, signal: AbortSignal | undefined): Promise<void> {
@@ -177,7 +195,12 @@ export class S3Store implements ObjectStore {
     const done: { PartNumber: number; ETag: string | undefined }[] = [];
     let failure: { error: unknown } | undefined;
     const send = async ({ number, bytes, release }: Part) => {
-      const command = new this.#sdk.UploadPartCommand({ ...upload, PartNumber: number, Body: bytes, ContentLength: bytes.length });
+      const command = new this.#sdk.UploadPartCommand({
+        ...upload,
+        PartNumber: number,
+        Body: bytes,
+        ContentLength: bytes.length,
+      });
       try {
         const { ETag } = await this.#client.send(command, { abortSignal: stop.signal });
         done.push({ PartNumber: number, ETag });
@@ -191,7 +214,8 @@ export class S3Store implements ObjectStore {
       for await (const part of parts) {
         const sending: Promise<void> = send(part).finally(() => running.delete(sending));
         running.add(sending);
-        if (running.size >= partsAtOnce) await Promise.race(running);
+        const most = Math.min(atOnce.parts, Math.floor(atOnce.bytes / part.bytes.length));
+        if (running.size >= most) await Promise.race(running);
         if (failure) throw failure.error;
       }
       await Promise.all(running);
@@ -212,7 +236,12 @@ export class S3Store implements ObjectStore {
   async #create(key: string, bytes: Uint8Array): Promise<boolean> {
     try {
       await this.#client.send(
-        new this.#sdk.PutObjectCommand({ ...this.#at(key), Body: bytes, ContentLength: bytes.length, IfNoneMatch: "*" }),
+        new this.#sdk.PutObjectCommand({
+          ...this.#at(key),
+          Body: bytes,
+          ContentLength: bytes.length,
+          IfNoneMatch: "*",
+        }),
       );
       return true;
     } catch (error) {
@@ -238,7 +267,11 @@ export class S3Store implements ObjectStore {
 
   async #sweep(): Promise<void> {
     const { Uploads = [] } = await this.#client.send(
-      new this.#sdk.ListMultipartUploadsCommand({ Bucket: this.#bucket, Prefix: this.#prefix, MaxUploads: maxStaleUploads }),
+      new this.#sdk.ListMultipartUploadsCommand({
+        Bucket: this.#bucket,
+        Prefix: this.#prefix,
+        MaxUploads: maxStaleUploads,
+      }),
     );
     const before = Date.now() - staleUploadMs;
     for (const { Key, UploadId, Initiated } of Uploads) {

@@ -11,7 +11,7 @@ import { until } from "../../rig/until.ts";
 import { hexOf } from "../blob-files.ts";
 import { startNginx } from "../nginx.ts";
 import { figure, median } from "../statistics.ts";
-import { aria2Done, aria2Flags, trackerCommand } from "../swarm/bittorrent.ts";
+import { aria2Flags, completedBy, trackerCommand } from "../swarm/bittorrent.ts";
 import { makeTorrent } from "../swarm/torrent.ts";
 import { formatTable } from "../table.ts";
 import { timedCurl } from "../timed-curl.ts";
@@ -104,7 +104,7 @@ async function byAria2({ rig }: Bench, seeder: Aria2Seeder, run: number): Promis
   const idle = watchIdle();
   const begun = performance.now();
   const process = rig.processes.start("aria2c", [...aria2Flags, ...place, seeder.torrentFile], { name: "aria2" });
-  await process.ready(async () => process.output.search(aria2Done) >= 0, { what: "complete", timeoutMs: 600_000 });
+  await process.ready(async () => completedBy(process) > 0, { what: "complete", timeoutMs: 600_000 });
   const received = {
     seconds: (performance.now() - begun) / 1000,
     cpu: cpuSeconds(process),

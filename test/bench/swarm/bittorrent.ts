@@ -15,16 +15,22 @@ const pieceLength = 1024 * 1024;
 /** A seeder has announced itself by then. */
 const settleMs = 3000;
 
+/** Says that a torrent is complete: aria2's own messages come only when seeding ends. */
+const doneScript = fileURLToPath(new URL("aria2-done.sh", import.meta.url));
+
 /** Flags that make aria2 a plain, unlimited BitTorrent client. */
 export const aria2Flags = [
   ...["--no-conf=true", "--enable-dht=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false"],
   ...["--follow-torrent=mem", "--check-integrity=false", "--file-allocation=none", "--seed-ratio=0.0"],
   ...["--bt-tracker-interval=1", "--bt-max-peers=64", "--bt-request-peer-speed-limit=1000M"],
-  ...["--allow-overwrite=true", "--summary-interval=0", "--quiet=false", "--console-log-level=notice"],
+  ...["--allow-overwrite=true", "--summary-interval=0", "--show-console-readout=false", "--console-log-level=warn"],
+  `--on-bt-download-complete=${doneScript}`,
 ];
 
-/** What says that one torrent is complete, in the output of aria2. */
-export const aria2Done = /Download of selected files was complete|Seeding is over|\[COMPLETE\]|Download complete/g;
+/** How many torrents an aria2 has completed, by its output. */
+export function completedBy({ output }: Pick<Process, "output">): number {
+  return output.match(/^torrent complete$/gm)?.length ?? 0;
+}
 
 /** See the module. */
 export class BitTorrent implements Contender {
@@ -88,7 +94,7 @@ export class BitTorrent implements Contender {
     const { blobs } = this.#arena;
     const isDone = () => {
       if (this.#client === "libtorrent") return /^done$/m.test(process.output);
-      return (process.output.match(aria2Done)?.length ?? 0) >= blobs.length;
+      return completedBy(process) >= blobs.length;
     };
     await process.ready(async () => isDone(), { what: "complete", timeoutMs: 900_000 });
   }

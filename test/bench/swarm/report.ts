@@ -3,6 +3,7 @@
  */
 import { figure, median, span } from "../statistics.ts";
 import type { Cell } from "../table.ts";
+import { disturbing } from "../usage.ts";
 import type { ClientName, SwarmCase } from "./cases.ts";
 import type { HostTime, RunFigures } from "./run.ts";
 
@@ -12,7 +13,7 @@ export const cpuBound = 0.15;
 /** Headings of the rows of `reportRow`. */
 export const reportHeadings: readonly Cell[] = [
   ...["client", "slowest s", "x bound", "of runs", "start-up s", "seeder blobs", "origin blobs", "waste %"],
-  ...["host CPU s/GB", "seeder CPU s/blob GB", "host MB", "seeder MB", "idle %", "note"],
+  ...["host CPU s/GB", "seeder CPU s/blob GB", "host MB", "seeder MB", "idle %", "others %", "note"],
 ];
 
 /** The slowest host's time in bounds; the start-up of clients that begin with the clock is left out. */
@@ -24,7 +25,7 @@ export function ratioOf({ hosts, startUp }: Pick<RunFigures, "hosts" | "startUp"
 export function reportRow(spec: SwarmCase, client: ClientName, runs: readonly RunFigures[]): Cell[] {
   const middle = (of: (run: RunFigures) => number) => median(runs.map(of));
   const ratios = runs.map(ratioOf);
-  const idle = middle((run) => run.idle);
+  const [idle, others] = [middle((run) => run.idle), middle((run) => run.others)];
   return [
     client,
     figure(
@@ -60,7 +61,8 @@ export function reportRow(spec: SwarmCase, client: ClientName, runs: readonly Ru
       0,
     ),
     figure(idle * 100, 0),
-    notes(spec, client, runs, { ratio: median(ratios), idle }).join("; "),
+    figure(others * 100, 0),
+    notes(spec, client, runs, { ratio: median(ratios), idle, others }).join("; "),
   ];
 }
 
@@ -68,13 +70,14 @@ function notes(
   { target }: SwarmCase,
   client: ClientName,
   runs: readonly RunFigures[],
-  { ratio, idle }: { ratio: number; idle: number },
+  { ratio, idle, others }: { ratio: number; idle: number; others: number },
 ): string[] {
   const slow = runs.flatMap((run) => (run.slow ? [run.slow.seconds / run.slow.bound] : []));
   return [
     ...(client === "eagle" ? [`${ratio <= target ? "meets" : "MISSES"} <= ${target}x`] : []),
     ...(slow.length > 0 ? [`slow host ${figure(median(slow), 3)}x of its own bound`] : []),
     ...(idle < cpuBound ? ["CPU-bound"] : []),
+    ...(others > disturbing ? ["disturbed"] : []),
   ];
 }
 

@@ -6,11 +6,10 @@ import { linkSync, mkdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../../rig/eagle.ts";
 import { type HostName, Net, type Traffic } from "../../rig/netns.ts";
-import type { Process } from "../../rig/processes.ts";
 import type { Rig } from "../../rig/rig.ts";
 import type { BlobFile } from "../blob-files.ts";
 import { startNginx } from "../nginx.ts";
-import { cpuSeconds, cpuSecondsOf, peakMemory, watchIdle } from "../usage.ts";
+import { cpuSecondsOf, peakMemory, watchIdle, watchOthers } from "../usage.ts";
 import { createWorkspace } from "../workspace.ts";
 import { startBadPeer } from "./bad-peer-host.ts";
 import { BitTorrent } from "./bittorrent.ts";
@@ -55,8 +54,9 @@ export interface RunFigures {
   /** Largest process, bytes. */
   hostMemory: number;
   seederMemory: number;
-  /** Share of the machine's CPU time that nobody used. */
+  /** Share of the machine's CPU time that nobody used, and that processes of others used. */
   idle: number;
+  others: number;
 }
 
 const fastRate = 2000;
@@ -134,8 +134,8 @@ async function measure(
   const cpuBefore = cpuSecondsOf(receivers());
   const seederCpuBefore = cpuSecondsOf(contender.seeders);
   const idle = watchIdle();
+  const others = watchOthers();
   const victims = new Set(spec.deaths ? pulls.slice(-spec.deaths.count).map(([host]) => host) : []);
-  const begun = performance.now();
   const startUp =
     client === "aria2" || client === "libtorrent" ? watchStart(net, before.get("seed")!.sent) : Promise.resolve(0);
   const ended = pulls.map(async ([host, pull], index) => {
@@ -147,8 +147,8 @@ async function measure(
     else await pull.done;
     return { host, seconds: (performance.now() - start) / 1000 };
   });
-  const all = (await Promise.all(ended)).filter(({ host }) => !victims.has(host));
-  const idleShare = idle();
+  const all = (await within(mostMs(spec, bytes), Promise.all(ended))).filter(({ host }) => !victims.has(host));
+  const shares = { idle: idle(), others: others() };
   const after = net.traffic();
   const hosts = pulls.map((_, index) => (slowRate !== undefined && index === pulls.length - 1 ? slowRate : rate));
   const timed = all.map(({ host, seconds }) => {
@@ -173,14 +173,33 @@ async function measure(
     seederCpu: (cpuSecondsOf(contender.seeders) - seederCpuBefore) / (bytes / 1e9),
     hostMemory: peakMemory(receivers()),
     seederMemory: peakMemory(contender.seeders),
-    idle: idleShare,
+    ...shares,
   };
   await verify(
     contender,
     all.map(({ host }) => host),
-    { net, blobs, elapsedMs: performance.now() - begun },
+    { net, blobs },
   );
   return figures;
+}
+
+/** A pull that takes so long has failed: the time of pulls one after the other from the origin, and half a minute. */
+function mostMs({ hosts, rate, slowRate = rate }: SwarmCase, bytes: number): number {
+  return ((hosts + 2) * lowerBound({ bytes, source: slowRate, hosts: [slowRate] }) + 30) * 1000;
+}
+
+/** @throws Error when the promise is not settled in time. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const stop = new AbortController();
+  const late = sleep(ms, undefined, { signal: stop.signal }).then(() => {
+    throw new Error(`not all hosts had their blobs after ${Math.round(ms / 1000)} s`);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    stop.abort();
+    late.catch(() => {});
+  }
 }
 
 function sumOver(
@@ -216,15 +235,9 @@ async function die(
 async function verify(
   contender: Contender,
   hosts: readonly HostName[],
-  { net, blobs }: { net: Net; blobs: readonly BlobFile[]; elapsedMs: number },
+  { net, blobs }: { net: Net; blobs: readonly BlobFile[] },
 ): Promise<void> {
   for (const host of hosts) {
     for (const blob of blobs) await net.run(host, "cmp", [blob.path, contender.stored(host, blob)]);
   }
-}
-
-/** CPU of one process since a moment; a small stop-watch. */
-export function watchCpu(process: Process): () => number {
-  const before = cpuSeconds(process);
-  return () => cpuSeconds(process) - before;
 }

@@ -1,0 +1,345 @@
+/** @module Tests of the download, with sources that behave as the test says. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
+import { silentLogger } from "../log/log.ts";
+import { Bitfield } from "./bitfield.ts";
+import { Download } from "./download.ts";
+import { BlobError } from "./errors.ts";
+import { RateLimiter } from "./limiter.ts";
+import type { LiveBlob, SourceKind } from "./live-blob.ts";
+import {
+  type FetchedPiece,
+  type PieceAsk,
+  type PieceSource,
+  type SourceChange,
+  SourceError,
+} from "./sources/source.ts";
+import { arriving, prng, type TestBlob, tempDir, testBlob, until } from "./testing/blobs.ts";
+
+const blob = testBlob(700_000, { pieceLength: 16 * 1024 });
+const count = blob.layout.count;
+
+interface FakeInit {
+  readonly name?: string;
+  readonly kind?: SourceKind;
+  readonly chooses?: boolean;
+  readonly depth?: number;
+  readonly has?: (piece: number) => boolean;
+  /** What happens to a request before the piece is sent; what it throws is the answer. */
+  answer?(ask: PieceAsk, piece: number): unknown;
+}
+
+/** A source that has the test's blob, or a part. */
+class FakeSource implements PieceSource {
+  readonly name: string;
+  readonly kind: SourceKind;
+  readonly chooses: boolean;
+  readonly depth: number;
+  readonly pieces: Bitfield | undefined;
+  readonly asked: number[] = [];
+  busy = 0;
+  most = 0;
+  closed = false;
+  tell: (change: SourceChange) => void = () => {};
+  readonly #of: TestBlob;
+  readonly #init: FakeInit;
+
+  constructor(of: TestBlob, init: FakeInit = {}) {
+    this.#of = of;
+    this.#init = init;
+    this.name = init.name ?? "fake";
+    this.chooses = init.chooses ?? false;
+    this.kind = init.kind ?? (this.chooses ? "seeder" : "peer");
+    this.depth = init.depth ?? 1;
+    if (this.chooses) return;
+    this.pieces = new Bitfield(of.layout.count);
+    for (let piece = 0; piece < of.layout.count; piece++) if (init.has?.(piece) ?? true) this.pieces.add(piece);
+  }
+
+  get trusted(): boolean {
+    return this.chooses;
+  }
+
+  start(onChange: (change: SourceChange) => void): void {
+    this.tell = onChange;
+    if (this.pieces) onChange({ type: "reset" });
+  }
+
+  async fetch(ask: PieceAsk): Promise<FetchedPiece | undefined> {
+    this.most = Math.max(this.most, ++this.busy);
+    try {
+      const piece = ask.piece ?? this.#choose(ask.asked);
+      if (piece === undefined) return undefined;
+      this.asked.push(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+      ask.signal.throwIfAborted();
+      const buffer = ask.buffer(piece);
+      buffer.set(this.#of.piece(piece));
+      await this.#init.answer?.(ask, piece);
+      ask.signal.throwIfAborted();
+      ask.onBytes(piece, buffer.length);
+      return { piece, bytes: buffer, sha1: createHash("sha1").update(buffer).digest() };
+    } finally {
+      this.busy--;
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  /** As an uploader does: another piece each time, as long as there is one. */
+  #choose(asked: Bitfield): number | undefined {
+    const open = Array.from({ length: this.#of.layout.count }, (_, piece) => piece).filter(
+      (piece) => !asked.has(piece),
+    );
+    return open.find((piece) => !this.asked.includes(piece)) ?? open[0];
+  }
+}
+
+/** Never answers; ends when given up. */
+function silence(ask: PieceAsk): Promise<never> {
+  return new Promise((_, reject) => {
+    ask.signal.addEventListener("abort", () => reject(new SourceError("aborted", "given up")), { once: true });
+  });
+}
+
+function downloadOf(live: LiveBlob, changes: Partial<ConstructorParameters<typeof Download>[0]> = {}) {
+  const left: string[] = [];
+  const liars: string[] = [];
+  const download = new Download({
+    blob: live,
+    limiter: new RateLimiter(0),
+    log: silentLogger,
+    random: prng(1),
+    onLeave: (source, error) => void left.push(`${source.name} ${error.code}`),
+    onLiar: (source) => void liars.push(source.name),
+    ...changes,
+  });
+  return { download, left, liars };
+}
+
+const never = new AbortController().signal;
+
+test("pieces come from all sources at once, each about once", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download } = downloadOf(live);
+  const sources = [
+    new FakeSource(blob, { name: "even", has: (piece) => piece % 2 === 0 }),
+    new FakeSource(blob, { name: "odd", has: (piece) => piece % 2 === 1 }),
+    new FakeSource(blob, { name: "seeder", chooses: true, depth: 2 }),
+  ];
+  for (const source of sources) download.add(source);
+  await download.run(never);
+  assert.equal(await live.done, blob.layout.size);
+  for (const source of sources) {
+    assert.ok(source.asked.length > 0, source.name);
+    assert.ok(source.most <= source.depth);
+    assert.ok(source.closed);
+  }
+  const asked = sources.reduce((sum, source) => sum + source.asked.length, 0);
+  assert.ok(asked <= count + 8, `${asked} requests for ${count} pieces`);
+  await live.close();
+});
+
+test("a seeder's hashes are believed with its pieces, a peer's are not", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path, { hashes: false });
+  const { download } = downloadOf(live);
+  const peer = new FakeSource(blob, { name: "peer" });
+  download.add(peer);
+  const running = download.run(never);
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  assert.equal(peer.asked.length, 0, "nothing is asked that cannot be checked");
+  download.add(new FakeSource(blob, { name: "seeder", chooses: true }));
+  await running;
+  assert.equal(await live.done, blob.layout.size);
+  await live.close();
+});
+
+test("a liar is banned and left, and does not end the download", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download, left, liars } = downloadOf(live);
+  const liar = new FakeSource(blob, {
+    name: "liar",
+    answer: () => {
+      throw new SourceError("liar", "wrong bytes");
+    },
+  });
+  download.add(liar);
+  const running = download.run(never);
+  await until(() => left.length > 0);
+  download.add(new FakeSource(blob, { name: "honest" }));
+  await running;
+  assert.deepEqual(liars, ["liar"]);
+  assert.deepEqual(left, ["liar liar"]);
+  assert.equal(liar.asked.length, 1);
+  assert.ok(liar.closed);
+  assert.equal(await live.done, blob.layout.size);
+  await live.close();
+});
+
+test("a source whose word differs from the known hash is left without a ban, its bytes unseen", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download, left, liars } = downloadOf(live);
+  download.add(new FakeSource(testBlob(700_000, { pieceLength: 16 * 1024, seed: 77 }), { name: "other" }));
+  const running = download.run(never);
+  await until(() => left.length > 0);
+  assert.equal(live.have?.count, 0);
+  download.add(new FakeSource(blob, { name: "honest" }));
+  await running;
+  assert.deepEqual([left, liars], [["other other_list"], []]);
+  assert.equal(await live.done, blob.layout.size);
+  await live.close();
+});
+
+test("a source that fails now and then is kept, one that only fails is left after three", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download, left } = downloadOf(live);
+  let failures = 0;
+  const shaky = new FakeSource(blob, {
+    name: "shaky",
+    answer: () => {
+      if (failures++ === 3) throw new SourceError("failed", "reset");
+    },
+  });
+  const broken = new FakeSource(blob, {
+    name: "broken",
+    answer: () => {
+      throw new Error("a bug");
+    },
+  });
+  download.add(broken);
+  const running = download.run(never);
+  await until(() => left.length > 0);
+  assert.equal(broken.asked.length, 3);
+  download.add(shaky);
+  await running;
+  assert.deepEqual(left, ["broken failed"]);
+  await live.done;
+  await live.close();
+});
+
+test("a stalled source holds nobody up: its piece is asked for again, then given up", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download } = downloadOf(live);
+  let givenUp = 0;
+  const stalled = new FakeSource(blob, {
+    name: "stalled",
+    answer: (ask) =>
+      silence(ask).catch((error) => {
+        givenUp++;
+        throw error;
+      }),
+  });
+  download.add(stalled);
+  const running = download.run(never);
+  await until(() => stalled.asked.length > 0);
+  download.add(new FakeSource(blob, { name: "good" }));
+  await running;
+  assert.ok(givenUp > 0);
+  assert.equal(await live.done, blob.layout.size);
+  await live.close();
+});
+
+test("a source that leaves in the middle is replaced by what is left, or by a later one", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download, left } = downloadOf(live);
+  const first = new FakeSource(blob, { name: "first" });
+  download.add(first);
+  assert.ok(download.has("first"));
+  const running = download.run(never);
+  await until(() => (live.have?.count ?? 0) >= 5);
+  first.tell({ type: "gone", error: new SourceError("gone", "it stopped") });
+  assert.equal(download.sourceCount, 0);
+  assert.ok(first.closed);
+  const before = first.asked.length;
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.equal(first.asked.length, before);
+  download.add(new FakeSource(blob, { name: "late" }));
+  await running;
+  assert.deepEqual(left, ["first gone"]);
+  await live.done;
+  await live.close();
+});
+
+test("what a reader waits for comes first", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download } = downloadOf(live);
+  const wanted = count - 3;
+  const position = blob.layout.start(wanted);
+  live.demand({ position, end: position + 10, waitingSince: performance.now() });
+  const source = new FakeSource(blob);
+  download.add(source);
+  await download.run(never);
+  assert.equal(source.asked[0], wanted);
+  await live.done;
+  await live.close();
+});
+
+test("a few bytes now and then are no progress", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const clock = { now: 1000 };
+  const { download } = downloadOf(live, { now: () => clock.now });
+  const asks: PieceAsk[] = [];
+  download.add(
+    new FakeSource(blob, {
+      answer: (ask) => {
+        asks.push(ask);
+        return silence(ask);
+      },
+    }),
+  );
+  const gone = new AbortController();
+  const running = assert.rejects(download.run(gone.signal), /enough/);
+  await until(() => asks.length > 0);
+  clock.now = 2000;
+  asks[0]!.onBytes(asks[0]!.piece!, 100);
+  assert.equal(download.lastProgress, 1000);
+  asks[0]!.onBytes(asks[0]!.piece!, 16_000);
+  asks[0]!.onBytes(asks[0]!.piece!, 300);
+  assert.equal(download.lastProgress, 2000);
+  gone.abort(new Error("enough"));
+  await running;
+  await live.fail(new BlobError("abandoned", "x"));
+  await live.close();
+});
+
+test("the end gives up what is under way: by signal, by failure, by completion", async () => {
+  await using dir = await tempDir();
+  for (const end of ["signal", "failure"] as const) {
+    const live = await arriving(blob, dir.path);
+    const { download } = downloadOf(live);
+    let givenUp = 0;
+    const source = new FakeSource(blob, {
+      answer: (ask) =>
+        silence(ask).catch((error) => {
+          givenUp++;
+          throw error;
+        }),
+    });
+    download.add(source);
+    const gone = new AbortController();
+    const running = assert.rejects(download.run(gone.signal), /the end/);
+    await until(() => source.busy > 0);
+    if (end === "signal") gone.abort(new Error("the end"));
+    else await live.fail(new BlobError("unavailable", "the end"));
+    await running;
+    await until(() => givenUp === 1);
+    assert.ok(source.closed);
+    const late = new FakeSource(blob);
+    download.add(late);
+    assert.ok(late.closed && late.asked.length === 0, "a source that comes too late is closed");
+    await live.fail(new BlobError("abandoned", "x"));
+    await live.close();
+  }
+});

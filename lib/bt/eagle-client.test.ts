@@ -1,0 +1,423 @@
+/** @module Tests of fetches, with seeders, trackers and origins that behave as the test says. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { HttpClient } from "../http/client.ts";
+import { serve } from "../http/server.ts";
+import { silentLogger } from "../log/log.ts";
+import { createMetrics } from "../metrics/metrics.ts";
+import { RegistryError } from "../registry/errors.ts";
+import { MetaInfoError } from "../rpc/errors.ts";
+import type { BlobEvent } from "../rpc/meta-info.ts";
+import { FsStorage } from "../storage/index.ts";
+import type { PeerAddress, TrackerClient } from "../tracker/client.ts";
+import { BanList } from "./ban-list.ts";
+import { BlobStore } from "./blob-store.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import { EagleClient } from "./eagle-client.ts";
+import { BlobError } from "./errors.ts";
+import type { FetchContext, FetchRequest } from "./fetch.ts";
+import { RateLimiter } from "./limiter.ts";
+import type { LiveBlob } from "./live-blob.ts";
+import { encodeMetainfo } from "./metainfo.ts";
+import type { Origin } from "./origin-fill.ts";
+import { peerRoutes } from "./peer-routes.ts";
+import { CHUNK } from "./piece-stream.ts";
+import { ConnectionPool } from "./sources/connection-pool.ts";
+import { arriving, type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
+import { Uploader } from "./uploader.ts";
+
+const blob = testBlob(2_300_000);
+
+/** An origin that gives these bytes, or this error. */
+function originOf(answer: Uint8Array | RegistryError): Origin & { reads: number } {
+  const origin = {
+    name: "origin",
+    reads: 0,
+    async read({ start = 0, end }: { start?: number; end?: number }) {
+      origin.reads++;
+      if (answer instanceof Error) throw answer;
+      const part = answer.subarray(start, end);
+      return {
+        size: answer.length,
+        ranged: true,
+        close() {},
+        body: (async function* () {
+          for (let at = 0; at < part.length; at += 300_000) yield part.subarray(at, at + 300_000);
+        })(),
+      };
+    },
+  };
+  return origin;
+}
+
+const down = () => originOf(new RegistryError("unavailable", "no connection"));
+
+/** Another host that has a blob, or what it takes for it. */
+async function peerWith(path: string, of: TestBlob, { isPublic = true }: { isPublic?: boolean } = {}) {
+  const live = await arriving(of, path);
+  for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
+  await live.done;
+  live.isPublic = isPublic;
+  const uploader = new Uploader();
+  const app = peerRoutes({
+    blobs: { peek: async () => ({ blob: live, source: "cache", release() {}, [Symbol.dispose]() {} }) },
+    uploader,
+    limiter: new RateLimiter(0),
+    buffers: new BufferPool(CHUNK),
+  });
+  const listener = await serve({ host: "127.0.0.1", port: 0, fetch: (request, env) => app.fetch(request, env) });
+  return {
+    address: { host: "127.0.0.1", port: listener.port } satisfies PeerAddress,
+    url: new URL(listener.url),
+    async [Symbol.asyncDispose]() {
+      await listener.close({ graceMs: 0 });
+      await live.close();
+    },
+  };
+}
+
+interface HostInit {
+  /** What a seeder tells; what it throws is its answer. */
+  readonly seeder?: { url?: URL; events(): AsyncIterable<BlobEvent> };
+  readonly peers?: readonly PeerAddress[];
+  readonly maxSize?: number;
+}
+
+/** An EagleClient in a directory. */
+async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000 }: HostInit = {}) {
+  const metrics = createMetrics("proxy");
+  const store = new BlobStore({
+    storage: await FsStorage.open({ rootDirectory: `${path}/host` }),
+    limitSize: maxSize,
+    minFree: () => 0,
+    log: silentLogger,
+    metrics,
+  });
+  await store.start();
+  const http = new HttpClient();
+  const pool = new ConnectionPool();
+  const bans = new BanList();
+  const announced: string[] = [];
+  const tracker = peers && {
+    async announce(_: Uint8Array, { event }: { event?: string }) {
+      announced.push(event ?? "again");
+      return { peers: [...peers], intervalMs: 60_000 };
+    },
+  };
+  const opened: string[] = [];
+  const context: FetchContext = {
+    metainfo: seeder && {
+      async streamMetaInfo({ url }) {
+        opened.push(url);
+        return { seeder: seeder.url ?? new URL("http://127.0.0.1:1"), events: seeder.events() };
+      },
+    },
+    tracker: tracker as unknown as TrackerClient | undefined,
+    pool,
+    http,
+    bans,
+    downLimiter: new RateLimiter(0),
+    downloadTimeoutMs: 2000,
+    maxSize,
+    peerId: "e".repeat(40),
+    peerPort: 1,
+    log: silentLogger,
+    metrics,
+  };
+  return {
+    client: new EagleClient(store, context),
+    store,
+    bans,
+    announced,
+    opened,
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      pool[Symbol.dispose]();
+      await http.close();
+    },
+  };
+}
+
+function request(origin: Origin, changes: Partial<FetchRequest> = {}): FetchRequest {
+  return { url: `http://r/v2/a/b/blobs/${blob.digest}`, origin, isPublic: true, ...changes };
+}
+
+async function whole(live: LiveBlob): Promise<void> {
+  assert.equal(await live.done, blob.layout.size);
+  const bytes = new Uint8Array(blob.layout.size);
+  await live.read(bytes, 0);
+  assert.ok(Buffer.from(bytes).equals(blob.bytes));
+}
+
+/** What a seeder that has the blob tells. */
+async function* told(of: TestBlob = blob): AsyncGenerator<BlobEvent> {
+  yield { type: "blob", digest: blob.digest.toString(), size: of.layout.size, pieceLength: of.layout.pieceLength };
+  yield { type: "metainfo", metainfo: encodeMetainfo({ ...of.metainfo, id: blob.digest.hex }) };
+}
+
+/** A stream that ends in an error before its first event. */
+function refusing(code: "not_found" | "unavailable"): AsyncIterable<BlobEvent> {
+  return {
+    [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new MetaInfoError(code, "no")) }),
+  };
+}
+
+function isCode(code: string): (error: unknown) => boolean {
+  return (error) => error instanceof BlobError && error.code === code;
+}
+
+test("from a seeder alone, by its metainfo and pieces", async () => {
+  await using dir = await tempDir();
+  await using seeder = await peerWith(dir.path, blob);
+  await using host = await hostOf(dir.path, { seeder: { url: seeder.url, events: () => told() } });
+  const origin = down();
+  using handle = await host.client.acquire(blob.digest, request(origin));
+  await whole(handle.blob);
+  assert.equal(handle.blob.sourceOf(0), "seeder");
+  assert.equal(origin.reads, 0);
+  assert.equal(host.opened.length, 1);
+});
+
+test("from a peer alone, whose metainfo the digest secures", async () => {
+  await using dir = await tempDir();
+  await using peer = await peerWith(dir.path, blob);
+  await using host = await hostOf(dir.path, { peers: [peer.address] });
+  const origin = down();
+  using handle = await host.client.acquire(blob.digest, request(origin));
+  await whole(handle.blob);
+  assert.equal(handle.blob.sourceOf(0), "peer");
+  assert.equal(origin.reads, 0);
+  assert.equal(host.announced[0], "started");
+});
+
+test("neither seeder nor peer: from the origin, into the same metainfo", async () => {
+  await using dir = await tempDir();
+  await using host = await hostOf(dir.path, { peers: [] });
+  const origin = originOf(blob.bytes);
+  using handle = await host.client.acquire(blob.digest, request(origin));
+  await whole(handle.blob);
+  assert.deepEqual(handle.blob.metainfo()?.pieces, blob.metainfo.pieces);
+  assert.ok(handle.blob.isPublic);
+});
+
+test("a seeder that tells the hashes and dies: the origin delivers, and must agree", async () => {
+  await using dir = await tempDir();
+  await using host = await hostOf(dir.path, { seeder: { events: () => told() } });
+  using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes)));
+  await whole(handle.blob);
+});
+
+test("seeders that say no, break, or tell nonsense: the origin delivers", async () => {
+  const seeders: [string, () => AsyncIterable<BlobEvent>][] = [
+    ["not found", () => refusing("not_found")],
+    ["breaks at once", () => refusing("unavailable")],
+    [
+      "breaks after the size",
+      async function* () {
+        yield {
+          type: "blob",
+          digest: blob.digest.toString(),
+          size: blob.layout.size,
+          pieceLength: blob.layout.pieceLength,
+        };
+        throw new MetaInfoError("unavailable", "broke");
+      },
+    ],
+    [
+      "has another size",
+      async function* () {
+        yield { type: "blob", digest: blob.digest.toString(), size: 5, pieceLength: 524_288 };
+      },
+    ],
+    [
+      "sends a metainfo that is none",
+      async function* () {
+        yield {
+          type: "blob",
+          digest: blob.digest.toString(),
+          size: blob.layout.size,
+          pieceLength: blob.layout.pieceLength,
+        };
+        yield { type: "metainfo", metainfo: Uint8Array.of(1, 2, 3) };
+      },
+    ],
+  ];
+  for (const [what, events] of seeders) {
+    await using dir = await tempDir();
+    await using host = await hostOf(dir.path, { seeder: { events } });
+    using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes), { size: blob.layout.size }));
+    await whole(handle.blob).catch((error) => assert.fail(`${what}: ${error}`));
+  }
+});
+
+test("a peer that lies about the whole blob is banned, and tells nothing about the origin", async () => {
+  await using dir = await tempDir();
+  const lie = testBlob(blob.layout.size, { seed: 99 });
+  const wrong: TestBlob = { ...lie, metainfo: { ...lie.metainfo, id: blob.digest.hex } };
+  // The liar serves wrong pieces under the right name, consistent among themselves.
+  const committedLie = await arriving(wrong, `${dir.path}`);
+  for (let piece = 0; piece < lie.layout.count; piece++) await committedLie.store(piece, lie.piece(piece), "origin");
+  await committedLie.done;
+  committedLie.isPublic = true;
+  const app = peerRoutes({
+    blobs: { peek: async () => ({ blob: committedLie, source: "cache", release() {}, [Symbol.dispose]() {} }) },
+    uploader: new Uploader(),
+    limiter: new RateLimiter(0),
+    buffers: new BufferPool(CHUNK),
+  });
+  const listener = await serve({
+    host: "127.0.0.1",
+    port: 0,
+    fetch: (incoming, env) => {
+      if (!incoming.url.endsWith("/metainfo")) return app.fetch(incoming, env);
+      return new Response(encodeMetainfo(wrong.metainfo) as Uint8Array<ArrayBuffer>);
+    },
+  });
+  const address = { host: "127.0.0.1", port: listener.port };
+  await using host = await hostOf(dir.path, { peers: [address] });
+  const origin = originOf(blob.bytes);
+  {
+    using handle = await host.client.acquire(blob.digest, request(origin));
+    await assert.rejects(handle.blob.done, isCode("digest_mismatch"));
+  }
+  assert.ok(host.bans.has(`127.0.0.1:${listener.port}`));
+  for (let round = 0; round < 2; round++) {
+    using handle = await host.client.acquire(blob.digest, request(origin));
+    await whole(handle.blob);
+  }
+  await listener.close({ graceMs: 0 });
+  await committedLie.close();
+});
+
+test("a peer whose blob has another size than the registry said is not believed", async () => {
+  await using dir = await tempDir();
+  const other = testBlob(3_000_000, { seed: 98 });
+  await using peer = await peerWith(dir.path, { ...other, metainfo: { ...other.metainfo, id: blob.digest.hex } });
+  await using host = await hostOf(dir.path, { peers: [peer.address] });
+  using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes), { size: blob.layout.size }));
+  await whole(handle.blob);
+});
+
+test("a private blob comes from the origin alone: nobody else is even asked", async () => {
+  await using dir = await tempDir();
+  await using peer = await peerWith(dir.path, blob);
+  await using host = await hostOf(dir.path, { peers: [peer.address], seeder: { url: peer.url, events: () => told() } });
+  {
+    using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes), { isPublic: false }));
+    await whole(handle.blob);
+    assert.equal(handle.blob.isPublic, false);
+  }
+  assert.deepEqual([host.announced, host.opened], [[], []]);
+  await assert.rejects(host.client.acquire(blob.digest, request(down(), { onlyPublic: true })), isCode("unavailable"));
+  using seen = await host.store.peek(blob.digest);
+  assert.equal(seen?.blob.isPublic, false, "asking without the registry's word publishes nothing");
+  using handle = await host.client.acquire(blob.digest, request(down()));
+  assert.ok(handle.blob.isPublic, "the registry's word does");
+});
+
+test("one fetch however many ask; its failure is everybody's, and the next call begins anew", async () => {
+  await using dir = await tempDir();
+  await using host = await hostOf(dir.path);
+  const failing = down();
+  const handles = await Promise.all(
+    Array.from({ length: 10 }, () => host.client.acquire(blob.digest, request(failing))),
+  );
+  for (const handle of handles) {
+    await assert.rejects(handle.blob.done, isCode("unavailable"));
+    handle.release();
+  }
+  assert.equal(failing.reads, 1);
+  using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes)));
+  await whole(handle.blob);
+});
+
+test("what the origin refuses keeps its code and challenge", async () => {
+  await using dir = await tempDir();
+  await using host = await hostOf(dir.path);
+  for (const [code, wanted] of [
+    ["not_found", "not_found"],
+    ["denied", "denied"],
+    ["unauthorized", "unauthorized"],
+    ["timeout", "unavailable"],
+  ] as const) {
+    using handle = await host.client.acquire(
+      blob.digest,
+      request(originOf(new RegistryError(code, "no", { challenge: "Basic" })), { isPublic: false }),
+    );
+    await assert.rejects(
+      handle.blob.done,
+      (error) => isCode(wanted)(error) && (error as BlobError).challenge === "Basic",
+    );
+  }
+});
+
+test("an origin of wrong bytes is read twice, then not for a minute", async () => {
+  await using dir = await tempDir();
+  await using host = await hostOf(dir.path);
+  const wrong = Uint8Array.from(blob.bytes);
+  wrong[7]! ^= 1;
+  const origin = originOf(wrong);
+  for (let round = 0; round < 2; round++) {
+    using handle = await host.client.acquire(blob.digest, request(origin));
+    await assert.rejects(handle.blob.done, isCode("digest_mismatch"));
+  }
+  const { reads } = origin;
+  await assert.rejects(host.client.acquire(blob.digest, request(origin)), isCode("digest_mismatch"));
+  assert.equal(origin.reads, reads);
+});
+
+test("larger than the cache is said so, by whoever knows first", async () => {
+  await using dir = await tempDir();
+  await using host = await hostOf(dir.path, { seeder: { events: () => told() }, maxSize: 1_000_000 });
+  using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes)));
+  await assert.rejects(handle.blob.done, isCode("too_large"));
+});
+
+test("routes offer public blobs alone, and HEAD leaves nothing open", async () => {
+  await using dir = await tempDir();
+  for (const isPublic of [true, false]) {
+    const live = await arriving(blob, dir.path);
+    for (let piece = 0; piece < blob.layout.count; piece++) await live.store(piece, blob.piece(piece), "origin");
+    await live.done;
+    live.isPublic = isPublic;
+    let held = 0;
+    const app = peerRoutes({
+      blobs: {
+        async peek() {
+          held++;
+          const release = () => void held--;
+          return { blob: live, source: "cache", release, [Symbol.dispose]: release };
+        },
+      },
+      uploader: new Uploader(),
+      limiter: new RateLimiter(0),
+      buffers: new BufferPool(CHUNK),
+    });
+    const base = `http://x/p2p/v1/blobs/${blob.digest}`;
+    const env = {
+      remoteAddress: "127.0.0.1",
+      remotePort: 1,
+      localAddress: "127.0.0.1",
+      localPort: 2,
+      secure: false,
+      target: "",
+    };
+    const call = (path: string, init?: RequestInit) => app.fetch(new Request(base + path, init), env);
+    const nothing = new Uint8Array(Math.ceil(blob.layout.count / 8));
+    const answers = [
+      await call("", { method: "HEAD" }),
+      await call("/pieces", { method: "HEAD" }),
+      await call("/metainfo"),
+      await call("", { headers: { range: "bytes=0-524287" } }),
+      await call("/next", { method: "POST", body: nothing }),
+      await call("/next", { method: "POST", body: new Uint8Array(100) }),
+      await call("/next", { method: "POST", body: new Uint8Array(600_000) }),
+    ];
+    const statuses = answers.map(({ status }) => status);
+    assert.deepEqual(statuses, isPublic ? [200, 200, 200, 206, 206, 400, 413] : new Array<number>(7).fill(404));
+    if (isPublic) assert.equal(answers[3]?.headers.get("eagle-piece-sha1"), Buffer.from(blob.sha1(0)).toString("hex"));
+    for (const answer of answers) await answer.body?.cancel();
+    assert.equal(held, 0, "every handle was released");
+    await live.close();
+  }
+});

@@ -1,0 +1,3 @@
+#!/bin/sh
+# What aria2 calls when a torrent is complete (--on-bt-download-complete).
+echo "torrent complete"
