@@ -18,7 +18,7 @@ const { values } = parseArgs({ args: process.argv.slice(2), allowNegative: true,
 const given: Record<string, unknown> = { hosts: 8, size: 256 * 1024 * 1024 };
 for (const [key, value] of Object.entries(values)) {
   if (key === "size" || key === "pieceLength") given[key] = parseSize(String(value));
-  else if (key === "mbit") given["rate"] = payloadRate(Number(value) * 1e6);
+  else if (key === "mbit") given.rate = payloadRate(Number(value) * 1e6);
   else given[key] = typeof value === "boolean" ? value : Number(value);
 }
 const s = scenario(given as unknown as Scenario);

@@ -36,6 +36,7 @@ export interface Scenario {
   readonly seek: number;
   readonly settleMs: number;
   readonly needy: boolean;
+  readonly slowAfter: number;
   readonly followers: number;
   /** Requests a host has under way at most, without those that wait at the seeder. */
   readonly window: number;
@@ -85,6 +86,7 @@ export function scenario(given: Partial<Scenario> & Pick<Scenario, "hosts" | "si
     seek: 17,
     settleMs: 0,
     needy: true,
+    slowAfter: 0,
     followers: 40,
     window: 12,
     depth: 1,

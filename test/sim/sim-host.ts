@@ -207,7 +207,10 @@ export class SimHost {
       );
       const pool = (old.length > 0 ? old : []).sort((a, b) => a.since - b.since);
       const victim = pool[Math.floor((this.#swarm.random() * pool.length) / 2)];
-      if (!victim) return this.#refuse(source);
+      if (!victim) {
+        this.#refuse(source);
+        return;
+      }
       totals.displaced += 1;
       this.#leave(victim);
       const reverse = this.followers.find((other) => other.owner === victim.peer);
