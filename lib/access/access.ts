@@ -1,15 +1,17 @@
 /**
- * May this caller have this blob? The origin says so, by one HEAD in the caller's name; what it said is kept for a
- * while, and longer while the origin cannot be reached (docs/design.md, "Who may").
+ * May this caller have this blob? The origin says so, by a HEAD in the caller's name; what it said is kept for a while,
+ * and longer while the origin cannot be reached (docs/design.md, "Who may").
+ *
+ * Two facts are needed: the caller's right in the repository, and the repository's having the blob. So a reader of one
+ * repository gets nothing of another by naming its digests, and the blobs of one image cost one question, not many.
  * @module
  */
-import { createHash } from "node:crypto";
-import { LRUCache } from "lru-cache";
 import type { Logger } from "../log/log.ts";
 import type { Digest } from "../registry/digest.ts";
 import { RegistryError } from "../registry/errors.ts";
 import type { Caller, OriginClient } from "../registry/origin-client.ts";
 import type { Upstream } from "../registry/upstreams.ts";
+import { Answers, isAnonymous } from "./answers.ts";
 
 /** What the origin says. */
 export type Verdict =
@@ -17,6 +19,11 @@ export type Verdict =
       readonly kind: "allowed";
       /** Anyone may have it. */
       readonly isPublic: boolean;
+      /**
+       * The origin has answered for this very blob. Else a manifest of the repository names it, and anyone may read
+       * there: that is enough for what others offer to anyone, and for nothing else.
+       */
+      readonly confirmed: boolean;
       /** Bytes, where the origin told. */
       readonly size: number | undefined;
     }
@@ -31,99 +38,198 @@ export interface AccessQuery {
   readonly digest: Digest;
   /** The caller's header, verbatim. */
   readonly authorization: string | undefined;
+  /**
+   * The blob is on this host as a private one: no manifest's word will do, and whoever has credentials is asked about
+   * first. @default false
+   */
+  readonly isPrivateHere?: boolean;
   readonly signal?: AbortSignal;
 }
+
+/**
+ * `private`: what anyone may read is one answer for all; else each caller's right is asked for.
+ * `always`: each caller's right to each blob is asked for.
+ */
+export type AccessPolicy = "private" | "always";
 
 export interface AccessCheckerInit {
   readonly origins: Pick<OriginClient, "headBlob">;
   readonly log: Logger;
-  /** How long an answer holds, ms. @default 60000 */
+  /** @default "private" */
+  readonly policy?: AccessPolicy;
+  /** How long a right holds, ms. @default 60000 */
   readonly ttlMs?: number;
-  /** How long an allowance holds while the origin cannot be reached, ms. @default 3600000 */
+  /** How long a membership holds, and a right too while the origin cannot be reached, ms. @default 3600000 */
   readonly graceMs?: number;
+  /** How long a caller who was refused is refused without asking again, ms. Short: its right may be new. @default 10000 */
+  readonly refusalMs?: number;
   /** Longest wait for the origin, ms. @default 5000 */
   readonly timeoutMs?: number;
   /** An origin that could not be reached is not asked again for so long, ms. @default 2000 */
   readonly restMs?: number;
+  /** Of each kind of answer. @default 50000 */
   readonly maxEntries?: number;
   /** Monotonic, ms. */
   readonly now?: () => number;
 }
 
-interface Entry {
-  readonly answer: {
-    readonly allowed: boolean;
-    readonly status: number;
-    readonly size: number | undefined;
-    readonly challenge: string | undefined;
-  };
-  readonly at: number;
-}
+type Answer = Extract<Verdict, { kind: "allowed" | "refused" }>;
+
+const ANONYMOUS: Caller = { kind: "anonymous" };
 
 /** See the module. */
 export class AccessChecker {
-  readonly #init: AccessCheckerInit;
-  readonly #entries: LRUCache<string, Entry>;
-  readonly #flights = new Map<string, Promise<Entry["answer"]>>();
+  readonly #origins: Pick<OriginClient, "headBlob">;
+  readonly #log: Logger;
+  readonly #policy: AccessPolicy;
+  readonly #times: { ttl: number; grace: number; refusal: number; timeout: number; rest: number };
+  readonly #answers: Answers;
+  readonly #flights = new Map<string, Promise<Answer>>();
   readonly #downUntil = new Map<string, { until: number; error: RegistryError }>();
   readonly #now: () => number;
 
-  constructor(init: AccessCheckerInit) {
-    this.#init = init;
-    this.#entries = new LRUCache({ max: init.maxEntries ?? 50_000 });
-    this.#now = init.now ?? (() => performance.now());
+  constructor({
+    origins,
+    log,
+    policy = "private",
+    ttlMs = 60_000,
+    graceMs = 3_600_000,
+    refusalMs = 10_000,
+    timeoutMs = 5000,
+    restMs = 2000,
+    maxEntries = 50_000,
+    now = () => performance.now(),
+  }: AccessCheckerInit) {
+    this.#origins = origins;
+    this.#log = log;
+    this.#policy = policy;
+    this.#times = { ttl: ttlMs, grace: graceMs, refusal: refusalMs, timeout: timeoutMs, rest: restMs };
+    this.#answers = new Answers({ eachBlob: policy === "always", max: maxEntries });
+    this.#now = now;
   }
 
   /** Never rejects but for the signal. */
   async check(query: AccessQuery): Promise<Verdict> {
-    const { upstream, authorization } = query;
-    const anonymous = await this.#ask(query, { kind: "anonymous" });
-    if (anonymous.kind === "allowed") return { ...anonymous, isPublic: true };
-    if (authorization === undefined && upstream.credentials === undefined) return anonymous;
-    const caller: Caller = authorization === undefined ? { kind: "configured" } : { kind: "caller", authorization };
-    return await this.#ask(query, caller);
+    const own = ownCaller(query);
+    return this.#policy === "always" ? await this.#checkEach(query, own) : await this.#checkOnce(query, own);
+  }
+
+  /** Whether anyone may have it; no credentials are used. */
+  async checkPublic(query: AccessQuery): Promise<Verdict> {
+    return asPublic(await this.#ask(query, ANONYMOUS));
+  }
+
+  /**
+   * A repository has a manifest that names these blobs: the origin served it just now, or confirmed that it still has it.
+   * Leave out descriptors with `urls` (foreign layers): no registry checks that those are its own.
+   * @param options.caller In whose name the origin gave it, if it did so just now: that shows the caller's right.
+   */
+  learn(
+    upstream: Upstream,
+    repository: string,
+    digests: Iterable<Digest>,
+    { caller }: { caller?: Caller | undefined } = {},
+  ): void {
+    // There each caller is asked about for each blob, whatever manifests say.
+    if (this.#policy === "always") return;
+    const at = this.#now();
+    for (const digest of digests) {
+      const place = { upstream, repository, digest };
+      this.#answers.name(place, at);
+      if (caller) this.#answers.grant(place, caller, at);
+    }
+  }
+
+  /** Public for all by one answer; else the caller's own. */
+  async #checkOnce(query: AccessQuery, own: Caller | undefined): Promise<Verdict> {
+    const known = this.#known(query, ANONYMOUS, this.#times.ttl);
+    if (known?.kind === "allowed") return asPublic(known);
+    if (!own) return asPublic(await this.#ask(query, ANONYMOUS));
+    const { ttl, grace } = this.#times;
+    const mine = this.#known(query, own, ttl);
+    if (mine?.kind === "allowed") return mine;
+    const closed = this.#answers.closedSince(query);
+    if (query.isPrivateHere || (closed !== undefined && this.#now() - closed < grace))
+      return await this.#ask(query, own);
+    const anyone = await this.#ask(query, ANONYMOUS);
+    return anyone.kind === "allowed" ? asPublic(anyone) : await this.#ask(query, own);
+  }
+
+  /** The caller's own right, whoever else may. */
+  async #checkEach(query: AccessQuery, own: Caller | undefined): Promise<Verdict> {
+    if (!own || query.authorization === undefined) {
+      const anyone = await this.#ask(query, ANONYMOUS);
+      return anyone.kind === "allowed" || !own ? asPublic(anyone) : await this.#ask(query, own);
+    }
+    const [anyone, mine] = await Promise.all([this.#ask(query, ANONYMOUS), this.#ask(query, own)]);
+    return mine.kind === "allowed" ? { ...mine, isPublic: anyone.kind === "allowed" } : mine;
   }
 
   async #ask(query: AccessQuery, caller: Caller): Promise<Verdict> {
-    const key = keyOf(query, caller);
-    const entry = this.#entries.get(key);
-    const age = entry ? this.#now() - entry.at : Number.POSITIVE_INFINITY;
-    if (entry && age < (this.#init.ttlMs ?? 60_000)) return verdict(entry.answer);
+    const known = this.#known(query, caller, this.#times.ttl);
+    if (known) return known;
     try {
-      return verdict(await this.#single(key, query, caller));
+      return await this.#single(query, caller);
     } catch (cause) {
       query.signal?.throwIfAborted();
-      if (entry?.answer.allowed && age < (this.#init.graceMs ?? 3_600_000)) return verdict(entry.answer);
+      const earlier = this.#known(query, caller, this.#times.grace);
+      if (earlier?.kind === "allowed") return earlier;
       const error = cause instanceof RegistryError ? cause : new RegistryError("unavailable", String(cause), { cause });
       return { kind: "unknown", error };
     }
   }
 
+  /** What follows from earlier answers, a right being at most so old. */
+  #known(query: AccessQuery, caller: Caller, maxAgeMs: number): Answer | undefined {
+    const now = this.#now();
+    const right = this.#answers.right(query, caller);
+    const member = this.#answers.membership(query);
+    if (right !== undefined && now - right < maxAgeMs && member && now - member.at < this.#times.grace) {
+      const { seen, size } = member;
+      if (seen || (isAnonymous(caller) && !query.isPrivateHere))
+        return { kind: "allowed", isPublic: false, confirmed: seen, size };
+    }
+    const refusal = this.#answers.refusal(query, caller);
+    if (!refusal || now - refusal.at >= this.#times.refusal) return undefined;
+    return { kind: "refused", status: refusal.status, challenge: refusal.challenge };
+  }
+
   /** One request for all who ask the same; it goes on when one of them leaves. */
-  #single(key: string, query: AccessQuery, caller: Caller): Promise<Entry["answer"]> {
+  #single(query: AccessQuery, caller: Caller): Promise<Answer> {
+    const key = this.#answers.nameOf(query, caller);
     let flight = this.#flights.get(key);
     if (!flight) {
-      flight = this.#head(key, query, caller).finally(() => this.#flights.delete(key));
+      flight = this.#head(query, caller).finally(() => this.#flights.delete(key));
       this.#flights.set(key, flight);
     }
     return flight;
   }
 
-  async #head(key: string, { upstream, repository, digest }: AccessQuery, caller: Caller): Promise<Entry["answer"]> {
+  async #head(query: AccessQuery, caller: Caller): Promise<Answer> {
+    const { upstream, repository, digest } = query;
     const down = this.#downUntil.get(upstream.name);
     if (down && down.until > this.#now()) throw down.error;
     this.#downUntil.delete(upstream.name);
+    const right = this.#answers.right(query, caller);
+    const hadRight = right !== undefined && this.#now() - right < this.#times.ttl;
     try {
-      const signal = AbortSignal.timeout(this.#init.timeoutMs ?? 5000);
-      const { status, size, challenge } = await this.#init.origins.headBlob(upstream, repository, digest, {
+      const signal = AbortSignal.timeout(this.#times.timeout);
+      const { status, size, challenge } = await this.#origins.headBlob(upstream, repository, digest, {
         caller,
         signal,
       });
       if (status === 429 || status >= 500)
         throw new RegistryError("unavailable", `${upstream.name} answered ${status}`, { status });
-      const answer = { allowed: status === 200, status, size, challenge };
-      this.#entries.set(key, { answer, at: this.#now() });
-      return answer;
+      const at = this.#now();
+      if (status === 200) {
+        this.#answers.allow(query, caller, { at, size });
+        return { kind: "allowed", isPublic: false, confirmed: true, size };
+      }
+      if (status === 401 || status === 403) this.#answers.refuse(query, caller, { at, status, challenge });
+      // Many registries say 404 to whom they will not show a repository. No other answer is kept: what is missing now
+      // may be pushed the next moment.
+      else if (!hadRight) this.#answers.revoke(query, caller);
+      return { kind: "refused", status, challenge };
     } catch (cause) {
       const error =
         cause instanceof RegistryError
@@ -134,26 +240,20 @@ export class AccessChecker {
         error.status === undefined &&
         (error.code === "aborted" || error.code === "timeout" || error.code === "unavailable")
       ) {
-        this.#downUntil.set(upstream.name, { until: this.#now() + (this.#init.restMs ?? 2000), error });
-        this.#init.log.warn("an origin cannot be asked", { origin: upstream.name, error: error.message });
+        this.#downUntil.set(upstream.name, { until: this.#now() + this.#times.rest, error });
+        this.#log.warn("an origin cannot be asked", { origin: upstream.name, error: error.message });
       }
       throw error;
     }
   }
 }
 
-function verdict(answer: Entry["answer"]): Verdict {
-  if (answer.allowed) return { kind: "allowed", isPublic: false, size: answer.size };
-  return { kind: "refused", status: answer.status, challenge: answer.challenge };
+/** Whom to ask for when the anonymous may not: the caller with its credentials, or the operator's for one without. */
+function ownCaller({ authorization, upstream }: AccessQuery): Caller | undefined {
+  if (authorization !== undefined) return { kind: "caller", authorization };
+  return upstream.credentials === undefined ? undefined : { kind: "configured" };
 }
 
-/** Credentials are kept as a hash. */
-function keyOf({ upstream, repository, digest }: AccessQuery, caller: Caller): string {
-  const who =
-    caller.kind === "caller"
-      ? createHash("sha256")
-          .update(caller.authorization ?? "")
-          .digest("base64")
-      : caller.kind;
-  return `${upstream.name} ${repository} ${digest} ${who}`;
+function asPublic(verdict: Verdict): Verdict {
+  return verdict.kind === "allowed" ? { ...verdict, isPublic: true } : verdict;
 }

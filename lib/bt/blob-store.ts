@@ -35,7 +35,12 @@ export interface BlobStoreInit {
    * May take as long as that takes.
    */
   isStoredByOther?(blob: LiveBlob): Promise<boolean>;
-  /** A blob that others may have is here to stay, or leaves. The metainfo, where it is at hand. */
+  /** Private blobs are offered too: the cluster's own parts, who may have them, can be told from strangers. @default false */
+  readonly sharesPrivate?: boolean;
+  /**
+   * A blob that others may have is here to stay, or leaves. The metainfo, where it is at hand, says who may have it.
+   * Told again when a private one has become public.
+   */
   onOffer?(digest: string, metainfo?: Metainfo): void;
   onLeave?(digest: string): void;
 }
@@ -50,8 +55,8 @@ export type Fill = (blob: LiveBlob, signal: AbortSignal) => void;
 export class BlobStore implements AsyncDisposable {
   readonly #init: BlobStoreInit;
   readonly #cache: BlobCache<LiveBlob>;
-  /** Committed blobs that may be offered; what a private blob of an earlier process is stays unknown until asked for. */
-  readonly #offered = new Set<string>();
+  /** Committed blobs that are offered, and whether to anyone. */
+  readonly #offered = new Map<string, boolean>();
   /** Ids that a shared storage did not have, until when (monotonic ms). */
   readonly #missing = new Map<string, number>();
 
@@ -77,16 +82,16 @@ export class BlobStore implements AsyncDisposable {
     for await (const { id } of storage.listPartial()) await storage.deletePartial(id);
     await this.#cache.load(storage.list());
     for (const id of this.#cache.ids()) {
-      // Only seeders store elsewhere, and they read as anybody; each metainfo is looked at before its blob is served.
+      // Only seeders store elsewhere; each metainfo is looked at before its blob is served.
       const metainfo = storage.remote ? undefined : await this.#storedMetainfo(id);
-      if (storage.remote || metainfo?.isPublic) this.#offer(id, metainfo);
+      if (storage.remote || (metainfo && this.#isShared(metainfo))) this.#offer(id, metainfo);
     }
     this.#measure();
   }
 
   /** Digests of committed blobs that may be offered to others. */
   *offered(): Generator<string> {
-    for (const id of this.#offered) yield digestOf(id).toString();
+    for (const id of this.#offered.keys()) yield digestOf(id).toString();
   }
 
   has(digest: Digest): "committed" | "active" | undefined {
@@ -132,6 +137,14 @@ export class BlobStore implements AsyncDisposable {
     const blob = await this.#stored(digest);
     if (!blob) return undefined;
     return await this.#cache.acquire(digest.hex, async () => blob, options);
+  }
+
+  /** Whether the blob is here, or arriving, and not everybody may read it. */
+  async isPrivate(digest: Digest, options: { signal?: AbortSignal } = {}): Promise<boolean> {
+    if (!this.has(digest)) return false;
+    const handle = await this.peek(digest, options);
+    handle?.release();
+    return handle !== undefined && !handle.blob.isPublic;
   }
 
   /** Notes that an anonymous caller may read the blob: from now on it is offered to others. */
@@ -188,7 +201,7 @@ export class BlobStore implements AsyncDisposable {
     try {
       const blob = await this.#open(digest.hex);
       this.#missing.delete(digest.hex);
-      if (blob.isPublic) this.#offer(blob.id, blob.metainfo());
+      if (this.#isShared(blob)) this.#offer(blob.id, blob.metainfo());
       return blob;
     } catch (error) {
       if (!(error instanceof BlobNotFoundError)) log.warn("cannot look for a blob", { blob: digest.hex, error });
@@ -219,7 +232,7 @@ export class BlobStore implements AsyncDisposable {
     // Published while it was being stored.
     if (blob.isPublic && !metainfo.isPublic)
       await storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
-    if (blob.isPublic) this.#offer(blob.id, metainfo);
+    if (this.#isShared(blob)) this.#offer(blob.id, blob.metainfo());
   }
 
   async #open(id: string): Promise<LiveBlob> {
@@ -263,9 +276,15 @@ export class BlobStore implements AsyncDisposable {
   }
 
   #offer(id: string, metainfo: Metainfo | undefined): void {
-    if (this.#offered.has(id)) return;
-    this.#offered.add(id);
+    const isPublic = metainfo?.isPublic === true;
+    const offered = this.#offered.get(id);
+    if (offered !== undefined && (offered || !isPublic)) return;
+    this.#offered.set(id, isPublic);
     this.#init.onOffer?.(digestOf(id).toString(), metainfo);
+  }
+
+  #isShared({ isPublic }: { readonly isPublic?: boolean }): boolean {
+    return isPublic === true || this.#init.sharesPrivate === true;
   }
 
   #withdraw(id: string): void {

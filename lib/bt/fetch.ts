@@ -4,6 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { ClusterAuth } from "../cluster/cluster-auth.ts";
+import { ClusterHttp } from "../cluster/cluster-http.ts";
 import type { HttpClient } from "../http/client.ts";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -46,6 +48,8 @@ export interface FetchContext {
   readonly tracker: TrackerClient | undefined;
   readonly pool: ConnectionPool;
   readonly http: HttpClient;
+  /** How the parts of the cluster know each other. @default everybody is a stranger */
+  readonly cluster?: ClusterAuth;
   readonly bans: BanList;
   readonly downLimiter: RateLimiter;
   /** A blob that got no byte for so long fails, ms. */
@@ -68,8 +72,15 @@ export interface FetchRequest {
   readonly url: string;
   /** The origin in the caller's name: the last source. */
   readonly origin: Origin;
-  /** Whether an anonymous caller may read it: only then others are asked. */
+  /** Whether an anonymous caller may read it: else only parts of the cluster are asked for it, and offered it. */
   readonly isPublic: boolean;
+  /**
+   * Others are asked as a part of the cluster, and give what is private too: the origin has said that the caller may have
+   * it. Else as anyone: what comes then is public by others' word. @default false
+   */
+  readonly asPart?: boolean;
+  /** The caller's `Authorization`, for a seeder that has to read a private blob from the origin. */
+  readonly authorization?: string | undefined;
   /** Nobody could say who may read it: a private one that is here already is refused. */
   readonly onlyPublic?: boolean;
   /** Bytes, as the origin told: who says otherwise is not believed. */
@@ -82,6 +93,8 @@ export class Fetch {
   readonly #request: FetchRequest;
   readonly #context: FetchContext;
   readonly #log: Logger;
+  readonly #cluster: ClusterAuth;
+  readonly #asPart: boolean;
   readonly #peers = new Map<string, PeerEndpoint>();
   /** Sources met before the layout was known. */
   readonly #waiting: ["peer" | "seeder", PeerEndpoint][] = [];
@@ -96,6 +109,8 @@ export class Fetch {
     this.#request = request;
     this.#context = context;
     this.#log = context.log.child({ blob: blob.digest.toString() });
+    this.#cluster = context.cluster ?? new ClusterAuth();
+    this.#asPart = request.asPart ?? false;
   }
 
   /** The peer whose list of hashes was taken in want of a seeder: its word alone. */
@@ -106,7 +121,8 @@ export class Fetch {
   /** Fills the blob or fails it; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     try {
-      if (this.#request.isPublic) await this.#fromSwarm(signal);
+      const isShared = this.#request.isPublic || (this.#asPart && this.#cluster.closed);
+      if (isShared) await this.#fromSwarm(signal);
       else await this.#fromOrigin(signal);
     } catch (cause) {
       await this.#blob.fail(BlobError.from(cause));
@@ -118,8 +134,9 @@ export class Fetch {
     const name = authority(peer);
     const { bans, peerId } = this.#context;
     if (peer.peerId === peerId || this.#peers.has(name) || this.#peers.size >= MAX_PEERS || bans.has(name)) return;
-    this.#peers.set(name, { host: peer.host, port: peer.port });
-    this.#join("peer", peer);
+    const endpoint = { host: peer.host, port: peer.port, secure: this.#cluster.scheme === "https" };
+    this.#peers.set(name, endpoint);
+    this.#join("peer", endpoint);
   }
 
   async #fromSwarm(signal: AbortSignal): Promise<void> {
@@ -144,12 +161,14 @@ export class Fetch {
     await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
     const download = this.#startDownload();
     const done = new AbortController();
-    using wire = this.#context.wire?.join(this.#blob, download);
+    // Nobody on the wire can show who he is.
+    const wire = this.#request.isPublic ? this.#context.wire?.join(this.#blob, download) : undefined;
     const watch = this.#watch({ download, wire, signal: AbortSignal.any([signal, done.signal]) });
     try {
       await Promise.race([download.run(signal), watch]);
     } finally {
       done.abort();
+      wire?.[Symbol.dispose]();
     }
   }
 
@@ -216,10 +235,13 @@ export class Fetch {
     const { metainfo } = this.#context;
     if (!metainfo) throw new MetaInfoError("unavailable", "no seeder is configured");
     const avoid: URL[] = [];
+    let known = 0;
     for (let attempt = 0; ; attempt++) {
       const stream = await metainfo.streamMetaInfo({
         url: this.#request.url,
         key: this.#blob.digest.toString(),
+        asPart: this.#asPart,
+        ...this.#credentials(),
         signal,
         avoid,
       });
@@ -228,10 +250,20 @@ export class Fetch {
         return;
       } catch (error) {
         if (!(error instanceof MetaInfoError) || signal.aborted || attempt >= MAX_REOPENS) throw error;
+        // The same seeder broke off again and told nothing new meanwhile: it has nothing to tell.
+        const again = avoid.some((url) => url.href === stream.seeder.href);
+        if (again && (this.#blob.hashes?.known.count ?? 0) === known) throw error;
+        known = this.#blob.hashes?.known.count ?? 0;
         this.#log.info("a seeder's stream broke", { seeder: stream.seeder.host, error: error.message });
         avoid.push(stream.seeder);
       }
     }
+  }
+
+  /** Credentials go to seeders that know this host for a part of their cluster, and for what is private alone. */
+  #credentials(): { authorization?: string } {
+    const { isPublic, authorization } = this.#request;
+    return this.#cluster.closed && this.#asPart && !isPublic && authorization !== undefined ? { authorization } : {};
   }
 
   async #take(event: BlobEvent, seeder: URL): Promise<void> {
@@ -285,7 +317,8 @@ export class Fetch {
   }
 
   async #metainfoFromPeers(signal: AbortSignal): Promise<void> {
-    const { http, maxSize } = this.#context;
+    const { maxSize } = this.#context;
+    const http = new ClusterHttp(this.#context.http, this.#cluster, { asPart: this.#asPart });
     const asked = new Set<string>();
     // Peers come in by the announce under way; what it brings within a moment is asked.
     for (const deadline = performance.now() + ALONE_MS; performance.now() < deadline; await sleep(20, signal)) {
@@ -362,7 +395,9 @@ export class Fetch {
     if (this.#download.has(authority(endpoint))) return;
     const self = `${peerId};${peerPort}`;
     const depth = kind === "seeder" ? 2 : 1;
-    this.#download.add(new HttpSource({ kind, endpoint, digest: digest.toString(), layout, pool, http, self, depth }));
+    const [cluster, asPart] = [this.#cluster, this.#asPart];
+    const source = { kind, endpoint, digest: digest.toString(), layout, pool, http, cluster, asPart, self, depth };
+    this.#download.add(new HttpSource(source));
   }
 
   #onLeave(name: string, error: SourceError): void {

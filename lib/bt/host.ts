@@ -3,6 +3,8 @@
  * words to the trackers.
  * @module
  */
+import { ClusterAuth } from "../cluster/cluster-auth.ts";
+import { ClusterHttp } from "../cluster/cluster-http.ts";
 import { type MinFree, minFreeBytes } from "../config/index.ts";
 import { HttpClient } from "../http/client.ts";
 import type { Logger } from "../log/log.ts";
@@ -18,12 +20,13 @@ import { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { createPeerId } from "./peer-id.ts";
 import { CHUNK } from "./piece-stream.ts";
+import { Connector } from "./sources/connection.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
 import { Uploader } from "./uploader.ts";
 import { Wire } from "./wire/wire.ts";
 
 /** Read buffers kept while nobody reads. */
-const MAX_IDLE_BUFFERS = 32;
+const MAX_IDLE_BUFFERS = 8;
 
 /** The part of the configuration that both have. */
 export interface HostConfig {
@@ -50,6 +53,7 @@ export interface Swarm extends AsyncDisposable {
 
 /** See the module. */
 export interface Host extends AsyncDisposable {
+  readonly cluster: ClusterAuth;
   readonly store: BlobStore;
   readonly uploader: Uploader;
   /** The standard BitTorrent wire, where it is on. The app lets it listen before `start`. */
@@ -77,6 +81,8 @@ export interface Host extends AsyncDisposable {
 export interface HostInit {
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** How the parts of the cluster know each other. @default everybody is a stranger */
+  readonly cluster?: ClusterAuth;
   /** A fetch that nobody waits for goes on for so long, ms. */
   readonly abandonAfterMs?: number;
   /** Closed with the host. @default files in the root directory */
@@ -90,12 +96,22 @@ export interface HostInit {
 /** @throws StorageError when the root directory cannot be used. */
 export async function createHost(
   config: HostConfig,
-  { log, metrics, abandonAfterMs, remoteLimit = Number.MAX_SAFE_INTEGER, isStoredByOther, ...init }: HostInit,
+  {
+    log,
+    metrics,
+    cluster = new ClusterAuth(),
+    abandonAfterMs,
+    remoteLimit = Number.MAX_SAFE_INTEGER,
+    isStoredByOther,
+    ...init
+  }: HostInit,
 ): Promise<Host> {
   const peerId = createPeerId();
   const storage: Storage = init.storage ?? (await FsStorage.open({ rootDirectory: config.rootDirectory }));
   const http = new HttpClient({ idleTimeoutMs: Math.max(30_000, config.downloadTimeout * 1000) });
-  const pool = new ConnectionPool();
+  const pool = new ConnectionPool({ connector: new Connector({ tls: cluster.tls }) });
+  // Trackers are parts too.
+  const parts = new ClusterHttp(http, cluster);
   const stopping = new AbortController();
   const uploader = new Uploader();
   let heartbeat: Heartbeat | undefined;
@@ -107,9 +123,11 @@ export async function createHost(
     metrics,
     ...(abandonAfterMs === undefined ? {} : { abandonAfterMs }),
     ...(isStoredByOther ? { isStoredByOther } : {}),
+    sharesPrivate: cluster.closed,
     onOffer: (digest, metainfo) => {
       heartbeat?.add(digest);
-      if (metainfo) wire?.offer(digest, metainfo);
+      // Nobody on the wire can show who he is.
+      if (metainfo?.isPublic) wire?.offer(digest, metainfo);
     },
     onLeave: (digest) => {
       heartbeat?.remove(digest);
@@ -120,9 +138,10 @@ export async function createHost(
   const { trackers, zone } = config;
   const peek = (digest: Digest) => store.peek(digest);
   const wire = config.bittorrent
-    ? new Wire({ peerId, trackers, zone, http, limiter: upLimiter, peek, log, metrics })
+    ? new Wire({ peerId, trackers, zone, http: parts, limiter: upLimiter, peek, log, metrics })
     : undefined;
   return {
+    cluster,
     store,
     uploader,
     wire,
@@ -139,12 +158,13 @@ export async function createHost(
         trackers: config.trackers,
         peerId,
         port,
-        http,
+        http: parts,
         log,
         ...(config.zone ? { zone: config.zone } : {}),
+        ...(config.advertise ? { host: config.advertise } : {}),
       };
-      const tracker = new TrackerClient({ ...common, metrics });
-      const beat = new Heartbeat({ ...common, ...(config.advertise ? { host: config.advertise } : {}) });
+      const tracker = new TrackerClient({ ...common, isClosed: cluster.closed, metrics });
+      const beat = new Heartbeat(common);
       heartbeat = beat;
       for (const digest of store.offered()) beat.add(digest);
       beat.start();

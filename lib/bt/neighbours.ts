@@ -36,7 +36,7 @@ export interface Candidate<K> {
 /** What the choice is made from. */
 export interface NeighbourState<K> {
   readonly neighbours: readonly Neighbour<K>[];
-  /** Peers heard of and not followed, banned or resting; of equals the first is taken. */
+  /** Peers heard of and not followed, banned or resting. */
   readonly candidates: readonly Candidate<K>[];
   /** This host's own; "" when it has none. */
   readonly zone: string;
@@ -48,6 +48,8 @@ export interface NeighbourState<K> {
   readonly medianMs: number | undefined;
   /** Monotonic ms. */
   readonly now: number;
+  /** Uniform in [0, 1). */
+  random(): number;
 }
 
 /** What to do now. */
@@ -60,7 +62,7 @@ export interface NeighbourChoice<K> {
 export const DEGREE = 20;
 export const SEEK = 10;
 /** The share of the peers that come from other zones, where there are others. */
-const FAR_SHARE = 0.25;
+const FAR_SHARE = 1 / 8;
 /** A peer that sends no byte of what it was asked for is dead after this, ms, or after so many median piece times. */
 const SILENT_MS = 5000;
 const SILENT_MEDIANS = 20;
@@ -114,18 +116,26 @@ function leastUseful<K>(kept: readonly Neighbour<K>[], { medianMs, now }: Neighb
   return worst;
 }
 
-/** Near ones up to their share, far ones up to theirs, then whoever there is. */
+/** Near ones up to their share, far ones up to theirs, then whoever there is; of equals any. */
 function fill<K>(kept: readonly Neighbour<K>[], state: NeighbourState<K> & { degree: number }): K[] {
-  const { candidates, degree, zone } = state;
+  const { candidates, degree, zone, random } = state;
   const room = degree - kept.length;
   if (room <= 0) return [];
-  if (zone === "") return candidates.slice(0, room).map(({ key }) => key);
-  const add: K[] = [];
-  const isNear = (peer: { zone: string }) => peer.zone === zone;
-  const near = candidates.filter(isNear);
-  const far = candidates.filter((peer) => !isNear(peer));
-  const farRoom = Math.max(0, Math.round(degree * FAR_SHARE) - kept.filter((peer) => !isNear(peer)).length);
-  for (const { key } of far.splice(0, Math.min(room, farRoom))) add.push(key);
-  for (const { key } of [...near, ...far].slice(0, room - add.length)) add.push(key);
-  return add;
+  const isFar = (peer: { zone: string }) => zone !== "" && peer.zone !== zone;
+  const near = shuffled(
+    candidates.filter((peer) => !isFar(peer)),
+    random,
+  );
+  const far = shuffled(candidates.filter(isFar), random);
+  const farRoom = Math.max(0, Math.round(degree * FAR_SHARE) - kept.filter(isFar).length);
+  const chosen = far.splice(0, Math.min(room, farRoom));
+  return [...chosen, ...near, ...far].slice(0, room).map(({ key }) => key);
+}
+
+function shuffled<T>(items: T[], random: () => number): T[] {
+  for (let last = items.length - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1));
+    [items[last], items[other]] = [items[other]!, items[last]!];
+  }
+  return items;
 }

@@ -16,8 +16,10 @@ import { sameHash } from "./piece-hashes.ts";
 
 /** Pieces that may be on their way to the disk at once. */
 const MAX_WRITES = 4;
-/** Piece buffers kept by a fill. */
-const MAX_BUFFERS = 16;
+/** And so many bytes of them, for each range that is read. */
+const MAX_WRITE_BYTES = 4 * 1024 * 1024;
+/** Piece buffers kept by a fill while none is needed. */
+const MAX_BUFFERS = 8;
 /** How often progress is told at most, ms. */
 const PROGRESS_MS = 250;
 
@@ -195,6 +197,7 @@ class PieceCutter {
   readonly #layout: Layout;
   readonly #buffers: BufferPool;
   readonly #writes = new Set<Promise<void>>();
+  readonly #maxWrites: number;
   #piece: number;
   #buffer: Uint8Array | undefined;
   #filled = 0;
@@ -205,6 +208,7 @@ class PieceCutter {
     this.#blob = blob;
     this.#layout = blob.layout!;
     this.#buffers = buffers;
+    this.#maxWrites = Math.max(1, Math.min(MAX_WRITES, MAX_WRITE_BYTES / this.#layout.pieceLength));
     this.#piece = first;
   }
 
@@ -257,7 +261,7 @@ class PieceCutter {
         this.#buffers.give(bytes);
       });
     this.#writes.add(write);
-    if (this.#writes.size >= MAX_WRITES) await Promise.race(this.#writes);
+    if (this.#writes.size >= this.#maxWrites) await Promise.race(this.#writes);
     if (this.#failure) throw this.#failure;
   }
 }
@@ -269,7 +273,8 @@ const CODES: Readonly<Record<string, BlobErrorCode>> = {
   aborted: "abandoned",
 };
 
-function asBlobError(cause: unknown, blob: LiveBlob, origin: string): BlobError {
+/** What an origin did or said, as the blob's error. */
+export function asBlobError(cause: unknown, blob: LiveBlob, origin: string): BlobError {
   if (cause instanceof BlobError) return cause;
   if (!(cause instanceof RegistryError)) return BlobError.from(cause);
   return new BlobError(CODES[cause.code] ?? "unavailable", `${blob.digest} from ${origin}: ${cause.message}`, {

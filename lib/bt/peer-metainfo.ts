@@ -13,10 +13,10 @@ const MAX_BYTES = 64 * 1024 * 1024;
 
 /** @returns undefined when the peer has none, does not answer in 3 s, or answers nonsense. */
 export async function fetchPeerMetainfo(
-  http: HttpClient,
+  http: Pick<HttpClient, "request">,
   { peer, digest, signal }: { peer: PeerEndpoint; digest: Digest; signal: AbortSignal },
 ): Promise<Metainfo | undefined> {
-  const url = new URL(`http://${authority(peer)}/p2p/v1/blobs/${digest}/metainfo`);
+  const url = new URL(`${peer.secure ? "https" : "http"}://${authority(peer)}/p2p/v1/blobs/${digest}/metainfo`);
   try {
     const response = await http.request(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(3000)]) });
     if (response.status !== 200) {

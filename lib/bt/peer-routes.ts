@@ -1,10 +1,14 @@
 /**
- * What a host offers to others (docs/design.md, "Peer HTTP"): bytes of verified pieces of blobs that anyone may read.
+ * What a host offers to others (docs/design.md, "Peer HTTP"): bytes of verified pieces, of blobs that anyone may read
+ * to anyone, of the others to parts of the same cluster, and to who has a token for the blob.
  * The proxy's peer port and the seeder's port have the same routes.
  * @module
  */
 import { type Context, Hono } from "hono";
 import type { Handle } from "../cache/index.ts";
+import { ClusterAuth } from "../cluster/cluster-auth.ts";
+import { isPartRequest } from "../cluster/received.ts";
+import { WEB_SEED_PARAMETER } from "../cluster/web-seed-token.ts";
 import { rangeResponse } from "../http/file-response.ts";
 import { parseRange } from "../http/ranges.ts";
 import { BodyTooLargeError, readBytes } from "../http/read-bytes.ts";
@@ -29,6 +33,8 @@ const MAX_BITFIELD = 512 * 1024;
 export interface PeerRoutesInit {
   readonly blobs: { peek(digest: Digest, options?: { signal?: AbortSignal }): Promise<Handle<LiveBlob> | undefined> };
   readonly uploader: Uploader;
+  /** Tells the cluster's own parts. @default everybody is a stranger */
+  readonly cluster?: ClusterAuth;
   readonly limiter: RateLimiter;
   /** Buffers that bodies are read into. */
   readonly buffers: BufferPool;
@@ -51,7 +57,7 @@ type Env = { Bindings: RequestEnv };
 export function peerRoutes(init: PeerRoutesInit): Hono<Env> {
   const app = new Hono<Env>();
   const base = "/p2p/v1/blobs/:digest";
-  app.get(base, (c) => withBlob(init, c, (handle) => servePieces(init, c, handle)));
+  app.get(base, (c) => withBlob(init, c, (handle) => servePieces(init, c, handle), { isWebSeed: true }));
   app.get(`${base}/pieces`, (c) => withBlob(init, c, (handle) => serveAvailability(init, c, handle)));
   app.get(`${base}/metainfo`, (c) => withBlob(init, c, (handle) => serveMetainfo(handle)));
   app.post(`${base}/next`, (c) => withBlob(init, c, (handle) => serveNext(init, c, handle)));
@@ -60,9 +66,10 @@ export function peerRoutes(init: PeerRoutesInit): Hono<Env> {
 
 /** Finds a blob that may be offered. The handler releases the handle, or hands it to the body it returns. */
 async function withBlob(
-  { blobs }: PeerRoutesInit,
+  { blobs, cluster = new ClusterAuth() }: PeerRoutesInit,
   c: Context<Env>,
   serve: (handle: Handle<LiveBlob>) => Response | Promise<Response>,
+  { isWebSeed = false }: { isWebSeed?: boolean } = {},
 ): Promise<Response> {
   let digest: Digest;
   try {
@@ -71,7 +78,12 @@ async function withBlob(
     return ociError(400, "DIGEST_INVALID", (error as Error).message);
   }
   const handle = await blobs.peek(digest, { signal: c.req.raw.signal });
-  if (!handle?.blob.isPublic || handle.blob.error) {
+  const mayHave = ({ isPublic }: LiveBlob) =>
+    isPublic ||
+    isPartRequest(cluster, c.req.raw, c.env) ||
+    (isWebSeed && cluster.isWebSeedToken(c.req.query(WEB_SEED_PARAMETER) ?? "", digest.toString()));
+  // To a stranger a private blob is one that is not here.
+  if (!handle || handle.blob.error || !mayHave(handle.blob)) {
     handle?.release();
     return ociError(404, "BLOB_UNKNOWN", `${digest} is not offered here`);
   }
@@ -161,7 +173,7 @@ function serveMetainfo(handle: Handle<LiveBlob>): Response {
   const metainfo = handle.blob.committed ? handle.blob.metainfo() : undefined;
   handle.release();
   if (!metainfo) return ociError(404, "BLOB_UNKNOWN", "the metainfo is not complete here");
-  return new Response(encodeMetainfo({ ...metainfo, isPublic: true }) as Uint8Array<ArrayBuffer>, {
+  return new Response(encodeMetainfo(metainfo) as Uint8Array<ArrayBuffer>, {
     headers: { "content-type": "application/x-bittorrent" },
   });
 }

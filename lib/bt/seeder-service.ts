@@ -3,11 +3,13 @@
  * it becomes known.
  * @module
  */
+import { AccessChecker, type Verdict } from "../access/access.ts";
 import type { Handle } from "../cache/index.ts";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { OriginClient } from "../registry/origin-client.ts";
-import type { Upstream, Upstreams } from "../registry/upstreams.ts";
+import { RegistryError, registryErrorCode } from "../registry/errors.ts";
+import type { Caller, OriginClient } from "../registry/origin-client.ts";
+import type { Upstreams } from "../registry/upstreams.ts";
 import { MetaInfoError, type MetaInfoErrorCode } from "../rpc/errors.ts";
 import { type BlobEvent, MAX_INLINE_BYTES, type MetaInfoQuery, type MetaInfoService } from "../rpc/meta-info.ts";
 import type { BlobStore } from "./blob-store.ts";
@@ -17,7 +19,7 @@ import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { encodeMetainfo } from "./metainfo.ts";
 import { MismatchMemory } from "./mismatch-memory.ts";
-import { fillFromOrigin } from "./origin-fill.ts";
+import { asBlobError, fillFromOrigin, type Origin } from "./origin-fill.ts";
 import { registryOrigin } from "./registry-origin.ts";
 import type { SharedFills } from "./sharing/shared-fills.ts";
 
@@ -47,13 +49,16 @@ export interface SeederServiceInit {
 export class SeederService implements MetaInfoService {
   readonly #init: SeederServiceInit;
   readonly #mismatches = new MismatchMemory();
+  readonly #access: AccessChecker;
 
   constructor(init: SeederServiceInit) {
     this.#init = init;
+    this.#access = new AccessChecker({ origins: init.origins, log: init.log });
   }
 
-  async getMetaInfo({ url, signal }: MetaInfoQuery): Promise<Uint8Array> {
-    const handle = await this.#acquire(url, signal);
+  async getMetaInfo(query: MetaInfoQuery): Promise<Uint8Array> {
+    const handle = await this.#acquire(query);
+    const { signal } = query;
     try {
       await handle.blob.waitFor(() => handle.blob.verified, signal);
       return await this.torrent(handle.blob);
@@ -64,8 +69,9 @@ export class SeederService implements MetaInfoService {
     }
   }
 
-  async *streamMetaInfo({ url, signal }: MetaInfoQuery): AsyncGenerator<BlobEvent> {
-    const handle = await this.#acquire(url, signal);
+  async *streamMetaInfo(query: MetaInfoQuery): AsyncGenerator<BlobEvent> {
+    const handle = await this.#acquire(query);
+    const { signal } = query;
     try {
       yield* this.#tell(handle.blob, signal);
     } catch (error) {
@@ -84,8 +90,10 @@ export class SeederService implements MetaInfoService {
   #metainfo(blob: LiveBlob, webSeed?: string): Uint8Array {
     const metainfo = blob.metainfo();
     if (!metainfo) throw new MetaInfoError("unavailable", `${blob.digest}: the metainfo is not complete`);
-    const { isPublic: _, ...exact } = metainfo;
-    return encodeMetainfo({ ...exact, announce: this.#init.announce, ...(webSeed ? { urlList: [webSeed] } : {}) });
+    const { isPublic, ...exact } = metainfo;
+    // No standard swarm has a private blob.
+    const announce = isPublic ? { announce: this.#init.announce } : {};
+    return encodeMetainfo({ ...exact, ...announce, ...(webSeed ? { urlList: [webSeed] } : {}) });
   }
 
   async *#tell(blob: LiveBlob, signal: AbortSignal): AsyncGenerator<BlobEvent> {
@@ -122,45 +130,93 @@ export class SeederService implements MetaInfoService {
     }
   }
 
-  async #acquire(url: string, signal: AbortSignal): Promise<Handle<LiveBlob>> {
+  async #acquire({ url, signal, isPart = false, authorization }: MetaInfoQuery): Promise<Handle<LiveBlob>> {
     const { store, upstreams } = this.#init;
     try {
-      const { upstream, repository, digest } = blobUrl(url, upstreams);
+      const place = blobUrl(url, upstreams);
+      const { upstream, digest } = place;
+      if (authorization !== undefined && !isPart) {
+        throw new MetaInfoError("permission_denied", "credentials are taken from parts of this seeder's cluster alone");
+      }
       if (!store.has(digest)) this.#mismatches.check(digest);
       // Another seeder may have another default origin.
       const whole = url.startsWith("/") ? new URL(url, upstream.base).href : url;
-      return await store.acquire(digest, (blob) => this.#fill(blob, { upstream, repository, url: whole }), { signal });
+      const fill = { ...place, url: whole, caller: () => this.#callerOf(place, { isPart, authorization }) };
+      for (let attempt = 1; ; attempt++) {
+        const handle = await store.acquire(digest, (blob) => this.#fill(blob, fill), { signal });
+        const isDone = isPart ? attempt > 1 || (await outlives(handle, signal)) : await this.#mayHave(handle, fill);
+        if (isDone) return handle;
+      }
     } catch (error) {
       throw asMetaInfoError(error);
     }
   }
 
+  /** In whose name the origin is read: what comes by the anonymous is public, all else is not. */
+  #callerOf(
+    place: Place,
+    { isPart, authorization }: { isPart: boolean; authorization: string | undefined },
+  ): Caller | Promise<Caller> {
+    if (!isPart) return ANONYMOUS;
+    if (authorization !== undefined) return { kind: "caller", authorization };
+    if (place.upstream.credentials === undefined) return ANONYMOUS;
+    return this.#access
+      .checkPublic({ ...place, authorization: undefined })
+      .then((verdict) => (verdict.kind === "allowed" ? ANONYMOUS : { kind: "configured" }));
+  }
+
+  /**
+   * Whether a stranger may have a blob that is here. One that is private may have become public, or be so in another
+   * repository: the origin is asked.
+   * @returns true
+   * @throws MetaInfoError what the origin says to strangers; the handle is released then
+   */
+  async #mayHave(handle: Handle<LiveBlob>, place: Place): Promise<true> {
+    const { blob } = handle;
+    try {
+      if (blob.isPublic) return true;
+      const { upstream, repository, digest } = place;
+      const query = { upstream, repository, digest, authorization: undefined, isPrivateHere: true };
+      const verdict = await this.#access.checkPublic(query);
+      if (verdict.kind !== "allowed") throw asBlobError(refusalOf(verdict, place), blob, upstream.name);
+      await this.#init.store.publish(blob);
+      return true;
+    } catch (error) {
+      handle.release();
+      throw error;
+    }
+  }
+
+  #originOf({ upstream, repository, digest }: Place, caller: Caller): Origin {
+    const { origins, downloadTimeoutMs: progressTimeoutMs } = this.#init;
+    return registryOrigin(origins, { upstream, repository, digest, caller, progressTimeoutMs });
+  }
+
   /** What was begun is finished, whoever leaves: the store's signal, which says that nobody waits, is not used. */
-  #fill(blob: LiveBlob, at: { upstream: Upstream; repository: string; url: string }): void {
-    const { upstream, repository, url } = at;
-    const { origins, downLimiter, maxSize, metrics, downloadTimeoutMs, log } = this.#init;
+  #fill(blob: LiveBlob, at: Place & { url: string; caller: () => Caller | Promise<Caller> }): void {
+    const { upstream, url } = at;
+    const { downLimiter, maxSize, metrics, log } = this.#init;
     // Here as well: a caller that met the second failure in its last moment begins the third attempt.
     this.#mismatches.check(blob.digest);
-    blob.isPublic = true;
     blob.done.catch((error) => {
       if (error instanceof BlobError && error.code === "digest_mismatch") this.#mismatches.add(blob.digest);
-    });
-    const origin = registryOrigin(origins, {
-      upstream,
-      repository,
-      digest: blob.digest,
-      caller: { kind: "anonymous" },
-      progressTimeoutMs: downloadTimeoutMs,
     });
     const failed = new AbortController();
     const onBytes = (bytes: number) => metrics.bytes.inc({ source: "origin", direction: "in" }, bytes);
     const { signal } = failed;
-    const sharing = this.#init.sharing?.();
-    const filling: Promise<boolean> = sharing
-      ? sharing.fill(blob, { url, origin, signal, onBytes })
-      : fillFromOrigin(blob, { origin, limiter: downLimiter, maxSize, signal, onBytes }).then(() => true);
     blob.done.catch((error) => failed.abort(error));
-    filling
+    const filling = async (): Promise<boolean> => {
+      const asked = at.caller();
+      const caller = asked instanceof Promise ? await asked : asked;
+      if (caller.kind === "anonymous") blob.isPublic = true;
+      const origin = this.#originOf(at, caller);
+      // Credentials are not handed on: each seeder reads what is private by itself.
+      const sharing = blob.isPublic ? this.#init.sharing?.() : undefined;
+      if (sharing) return await sharing.fill(blob, { url, origin, signal, onBytes });
+      await fillFromOrigin(blob, { origin, limiter: downLimiter, maxSize, signal, onBytes });
+      return true;
+    };
+    filling()
       .then(async (fromOrigin) => ({ fromOrigin, size: await blob.done }))
       .then(
         ({ fromOrigin, size }) => {
@@ -181,6 +237,41 @@ export class SeederService implements MetaInfoService {
         },
       );
   }
+}
+
+/** Where a blob is asked for. */
+type Place = ReturnType<typeof blobUrl>;
+
+const ANONYMOUS: Caller = { kind: "anonymous" };
+
+/** Refusals of an origin: what one caller is told, another may not be. */
+const REFUSALS: readonly BlobErrorCode[] = ["unauthorized", "denied", "not_found"];
+
+/**
+ * Whether a blob that others began to ask for, maybe in a name that gets nothing, goes on. Else the handle is released,
+ * and the next attempt is made in another name.
+ */
+async function outlives(handle: Handle<LiveBlob>, signal: AbortSignal): Promise<boolean> {
+  const { blob, source } = handle;
+  if (source !== "joined") return true;
+  try {
+    await blob.waitFor(() => blob.layout !== undefined, signal);
+    return true;
+  } catch (error) {
+    if (!(error instanceof BlobError) || !REFUSALS.includes(error.code) || signal.aborted) return true;
+    handle.release();
+    await blob.done.catch(() => {});
+    return false;
+  }
+}
+
+function refusalOf(verdict: Exclude<Verdict, { kind: "allowed" }>, { upstream, digest }: Place): RegistryError {
+  if (verdict.kind === "unknown") return verdict.error;
+  const { status, challenge } = verdict;
+  return new RegistryError(registryErrorCode(status), `${upstream.name} answers ${status} for ${digest}`, {
+    status,
+    ...(challenge === undefined ? {} : { challenge }),
+  });
 }
 
 /** Waits for a condition for at most a second. @returns Whether it holds. */

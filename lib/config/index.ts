@@ -5,6 +5,7 @@
  */
 export { type AllowClients, parseAllowClients } from "./allow-clients.ts";
 export type { ClientConfig } from "./client.ts";
+export type { ClusterConfig } from "./cluster.ts";
 export { type EndpointOptions, parseEndpoint, parseHost, parseOrigin } from "./endpoint.ts";
 export { ConfigError, type ConfigErrorCode, type ConfigProblem } from "./errors.ts";
 export { type LoadOptions, loadConfig } from "./load.ts";

@@ -91,8 +91,12 @@ test("defaults of seeder and tracker; an empty file and empty sections are defau
     },
     daemonCfg: { host: "0.0.0.0", port: 55008, verbose: false },
     registries: {},
+    cluster: { addresses: [] },
   });
-  const tracker = { trackerCfg: { host: "0.0.0.0", port: 6969, interval: 60, store: "memory", verbose: false } };
+  const tracker = {
+    trackerCfg: { host: "0.0.0.0", port: 6969, interval: 60, store: "memory", verbose: false },
+    cluster: { addresses: [] },
+  };
   assert.deepEqual(loadConfig(trackerConfigSchema, { app: "tracker" }), tracker);
   for (const text of ["", "# nothing\n", "trackerCfg:\n  # port: 1\n", "\ufefftrackerCfg: {}\n"]) {
     assert.deepEqual(loadConfig(trackerConfigSchema, { app: "tracker", file: write(text) }), tracker);

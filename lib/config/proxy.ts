@@ -1,10 +1,11 @@
 /**
- * The proxy's configuration: `clientCfg`, `proxyCfg`, `registries`.
+ * The proxy's configuration: `clientCfg`, `proxyCfg`, `registries`, `cluster`.
  *
  * @module
  */
 import type { z } from "zod";
 import { clientSection } from "./client.ts";
+import { clusterSection } from "./cluster.ts";
 import { key, section } from "./keys.ts";
 import { checkPorts } from "./port-clash.ts";
 import { registriesSection } from "./registries.ts";
@@ -28,11 +29,12 @@ const proxySection = section({
   }),
   ...tlsKeys(),
   verbose: verboseKey(),
-  authorize: key(types.oneOf(["private", "always"]), {
+  authorize: key(types.oneOf(["private", "always", "never"]), {
     fallback: "private",
     about:
-      "Whose right to a blob is checked at its registry: `private`: of those that not everybody may read; `always`: of " +
-      "every blob.",
+      "Whose right is checked at the registry. `private`: what anyone may read is given to all after one check, for the " +
+      "rest each caller is checked; `always`: each caller, for every blob; `never`: nobody is checked for what not " +
+      "everybody may read, since it is streamed from the registry past the cache.",
   }),
   allowClients: key(types.allowClients, {
     fallback: "loopback",
@@ -49,6 +51,7 @@ export const proxyConfigSchema = section({
   clientCfg: clientSection.prefault({}),
   proxyCfg: proxySection.prefault({}),
   registries: registriesSection.prefault({}),
+  cluster: clusterSection.prefault({}),
 }).superRefine(({ clientCfg, proxyCfg }, context) => {
   checkPorts(
     [

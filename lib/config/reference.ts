@@ -48,6 +48,7 @@ const sections: Readonly<Record<string, string>> = {
   seederCfg: "what the seeder stores, which registries it reads.",
   daemonCfg: "the seeder's HTTP port.",
   trackerCfg: "the tracker's port and its answers.",
+  cluster: "how Eagle's own parts know each other; the same in all of them.",
   registries: "single registries, by the name engines know them by (`docker.io`, `registry.example.com:5000`).",
 };
 

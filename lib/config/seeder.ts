@@ -1,9 +1,10 @@
 /**
- * The seeder's configuration: `seederCfg`, `daemonCfg`, `registries`.
+ * The seeder's configuration: `seederCfg`, `daemonCfg`, `registries`, `cluster`.
  *
  * @module
  */
 import type { z } from "zod";
+import { clusterSection } from "./cluster.ts";
 import { key, section } from "./keys.ts";
 import { checkPorts } from "./port-clash.ts";
 import { registriesSection } from "./registries.ts";
@@ -49,6 +50,7 @@ export const seederConfigSchema = section({
   seederCfg: seederSection.prefault({}),
   daemonCfg: daemonSection.prefault({}),
   registries: registriesSection.prefault({}),
+  cluster: clusterSection.prefault({}),
 }).superRefine(({ seederCfg, daemonCfg }, context) => {
   checkPorts(
     [

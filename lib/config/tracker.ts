@@ -1,9 +1,10 @@
 /**
- * The tracker's configuration: `trackerCfg`.
+ * The tracker's configuration: `trackerCfg`, `cluster`.
  *
  * @module
  */
 import type { z } from "zod";
+import { clusterSection } from "./cluster.ts";
 import { key, section } from "./keys.ts";
 import { verboseKey } from "./shared-keys.ts";
 import { checkTlsPair, tlsKeys } from "./tls-pair.ts";
@@ -22,7 +23,10 @@ const trackerSection = section({
 }).superRefine(checkTlsPair);
 
 /** What a tracker's file may hold. */
-export const trackerConfigSchema = section({ trackerCfg: trackerSection.prefault({}) });
+export const trackerConfigSchema = section({
+  trackerCfg: trackerSection.prefault({}),
+  cluster: clusterSection.prefault({}),
+});
 
 /** A tracker's configuration after loading; `interval` in seconds. */
 export type TrackerConfig = z.output<typeof trackerConfigSchema>;

@@ -49,6 +49,8 @@ export interface HttpRequestInit {
   signal?: AbortSignal;
   /** PEM text of the certificate authorities to trust instead of the runtime's own. */
   ca?: string;
+  /** PEM texts of the certificate to show when the server asks for one, and of its key. */
+  certificate?: { readonly cert: string; readonly key: string };
   /** Overrides the client's `headersTimeoutMs`. */
   headersTimeoutMs?: number;
 }
@@ -116,7 +118,7 @@ export class HttpClient {
   }
 
   #attempt(url: URL, init: HttpRequestInit, { fresh }: { fresh: boolean }): Promise<HttpResponse> {
-    const { method = "GET", headers = {}, body, signal, ca } = init;
+    const { method = "GET", headers = {}, body, signal, ca, certificate } = init;
     const what = `${method} ${url.protocol}//${url.host}${url.pathname}`;
     if (this.#closed || signal?.aborted) {
       discard(body);
@@ -125,7 +127,7 @@ export class HttpClient {
     const { promise, resolve, reject } = Promise.withResolvers<HttpResponse>();
     let request: http.ClientRequest;
     try {
-      request = this.#open(url, { method, headers, body, ca, fresh });
+      request = this.#open(url, { method, headers, body, ca, certificate, fresh });
     } catch (cause) {
       discard(body);
       return Promise.reject(
@@ -218,6 +220,7 @@ export class HttpClient {
       headers: Record<string, string>;
       body: Uint8Array | Readable | undefined;
       ca: string | undefined;
+      certificate: { readonly cert: string; readonly key: string } | undefined;
       fresh: boolean;
     },
   ): http.ClientRequest {
@@ -244,6 +247,7 @@ export class HttpClient {
       ...options,
       agent: init.fresh ? false : this.#https,
       ...(init.ca === undefined ? {} : { ca: init.ca }),
+      ...init.certificate,
     });
   }
 

@@ -5,6 +5,8 @@
 
 import type { IncomingMessage } from "node:http";
 import type { Http2ServerRequest } from "node:http2";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { isHttp2 } from "./connections.ts";
 import type { RequestEnv } from "./server.ts";
 
@@ -27,8 +29,15 @@ export function requestEnv(req: IncomingMessage | Http2ServerRequest): RequestEn
     localAddress: socket.localAddress ?? "",
     localPort: socket.localPort ?? 0,
     secure: "encrypted" in socket && socket.encrypted === true,
+    certified: isCertified(socket),
     target: req.url ?? "/",
   };
+}
+
+/** Only ever true where the listener asks for certificates. A resumed session may count as authorized without one. */
+function isCertified(socket: Socket): boolean {
+  if (!("authorized" in socket) || socket.authorized !== true) return false;
+  return (socket as TLSSocket).getPeerCertificate().raw !== undefined;
 }
 
 /**

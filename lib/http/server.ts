@@ -25,6 +25,8 @@ export interface RequestEnv {
   localPort: number;
   /** True over TLS. */
   secure: boolean;
+  /** True where the client showed a certificate that `tls.clientCa` signed. */
+  certified?: boolean;
   /** The request target exactly as sent (RFC 9112, 3.2): origin-form, absolute-form or "*". With HTTP/2, `:path`. */
   target: string;
 }
@@ -60,8 +62,11 @@ export interface ServeOptions {
   node?: NodeHandler;
   /** Without it CONNECT is answered with 405. */
   tunnel?: TunnelHandler;
-  /** PEM texts. With them the port speaks TLS only. */
-  tls?: { cert: string; key: string };
+  /**
+   * PEM texts. With them the port speaks TLS only. With `clientCa` clients are asked for a certificate; those without a
+   * right one are served all the same, and `RequestEnv.certified` tells.
+   */
+  tls?: { cert: string; key: string; clientCa?: string };
   /** Limit of a request's head; beyond it the answer is 431. @default 32768 */
   maxHeaderBytes?: number;
   /** Longest wait for a request's whole head, and for the first byte of a connection. @default 15000 */
@@ -123,6 +128,7 @@ export async function serve(options: ServeOptions): Promise<Listener> {
           ...h1Options,
           cert: tls.cert,
           key: tls.key,
+          ...(tls.clientCa === undefined ? {} : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: false }),
           handshakeTimeout: headersTimeoutMs,
           ALPNProtocols: ["h2", "http/1.1"],
         });

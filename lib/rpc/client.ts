@@ -4,6 +4,7 @@
  */
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { ClusterAuth } from "../cluster/cluster-auth.ts";
 import type { Logger } from "../log/log.ts";
 import { Balancer, type Lease } from "./balancer.ts";
 import type { Policy } from "./choice.ts";
@@ -30,8 +31,10 @@ export interface MetaInfoClientOptions {
   now?: () => number;
   /** In [0, 1). */
   random?: () => number;
-  /** PEM text of the authorities believed for https. */
+  /** PEM text of the authorities believed for https. @default the cluster's */
   ca?: string;
+  /** Signs the calls, and shows this part's certificate. @default everybody is a stranger */
+  cluster?: ClusterAuth;
 }
 
 /** A question to the seeders. */
@@ -40,8 +43,10 @@ export interface SeederQuery {
   url: string;
   /** What `rendezvous` goes by: the digest. @default url */
   key?: string;
-  /** The caller's `Authorization` for the origin. */
+  /** The caller's `Authorization` for the origin. Seeders take it from parts of their own cluster alone. */
   authorization?: string;
+  /** false: as anyone, for what anyone may have. @default true */
+  asPart?: boolean;
   /** Ends the call; its reason is thrown. */
   signal?: AbortSignal;
   /** Seeders (as in the options) to leave out while another takes the call: those whose stream has just failed the caller. */
@@ -61,6 +66,8 @@ export interface SeederStream {
 
 interface Endpoint {
   readonly url: URL;
+  /** Where the calls go. */
+  readonly callUrl: URL;
   readonly connection: SeederConnection;
   readonly client: Client<typeof MetaInfo>;
 }
@@ -72,6 +79,7 @@ export class MetaInfoClient implements AsyncDisposable {
   readonly #deadlineMs: number;
   readonly #progressTimeoutMs: number;
   readonly #log: Logger | undefined;
+  readonly #cluster: ClusterAuth;
   readonly #closing = new AbortController();
 
   constructor({
@@ -83,9 +91,11 @@ export class MetaInfoClient implements AsyncDisposable {
     log,
     now,
     random,
-    ca,
+    cluster = new ClusterAuth(),
+    ca = cluster.tls.ca,
   }: MetaInfoClientOptions) {
-    this.#endpoints = seeders.map((url) => openEndpoint(url, ca));
+    this.#cluster = cluster;
+    this.#endpoints = seeders.map((url) => openEndpoint(url, { ca, certificate: cluster.tls.own }));
     this.#balancer = new Balancer({
       names: seeders.map(String),
       ...(policy && { policy }),
@@ -192,6 +202,7 @@ export class MetaInfoClient implements AsyncDisposable {
         seeder: endpoint.url.host,
         url: query.url,
         ...(query.authorization !== undefined && { authorization: query.authorization }),
+        headers: this.#cluster.headers("POST", endpoint.callUrl, { asPart: query.asPart ?? true }),
         signal,
         deadlineMs: this.#deadlineMs,
         progressTimeoutMs: this.#progressTimeoutMs,
@@ -240,17 +251,25 @@ export class MetaInfoClient implements AsyncDisposable {
 type Explain = (reason: unknown) => unknown;
 type Open = (explain?: Explain) => Promise<AsyncIterableIterator<BlobEvent>>;
 
-function openEndpoint(url: URL, ca: string | undefined): Endpoint {
-  const connection = new SeederConnection(url, ca === undefined ? {} : { ca });
+function openEndpoint(
+  url: URL,
+  { ca, certificate }: { ca: string | undefined; certificate: { cert: string; key: string } | undefined },
+): Endpoint {
+  const connection = new SeederConnection(url, {
+    ...(ca !== undefined && { ca }),
+    ...(certificate && { certificate }),
+  });
+  const baseUrl = url.origin + url.pathname.replace(/\/+$/, "");
   const transport = createGrpcTransport({
-    baseUrl: url.origin + url.pathname.replace(/\/+$/, ""),
+    baseUrl,
     sessionManager: connection,
     readMaxBytes: MAX_REPLY_BYTES,
     writeMaxBytes: MAX_REQUEST_BYTES,
     // Piece hashes do not compress.
     acceptCompression: [],
   });
-  return { url, connection, client: createClient(MetaInfo, transport) };
+  const callUrl = new URL(`${baseUrl}/${MetaInfo.typeName}/${MetaInfo.method.streamMetaInfo.name}`);
+  return { url, callUrl, connection, client: createClient(MetaInfo, transport) };
 }
 
 /** Refuses what could not be sent, so that it is not taken for a seeder's failure. */

@@ -11,6 +11,8 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, type Outgoing
 export interface SeederConnectionOptions {
   /** PEM text of the authorities believed for https, in place of the system's. */
   ca?: string;
+  /** PEM texts of the certificate to show when the seeder asks for one, and of its key. */
+  certificate?: { readonly cert: string; readonly key: string };
   /** A connection without streams is closed after this time. @default 60000 */
   idleTimeoutMs?: number;
 }
@@ -26,15 +28,15 @@ interface Session {
 export class SeederConnection {
   /** Scheme, host and port. */
   readonly authority: string;
-  readonly #ca: string | undefined;
+  readonly #tls: { ca?: string; cert?: string; key?: string };
   readonly #idleTimeoutMs: number;
   readonly #sessions = new Set<Session>();
   #current: Session | undefined;
   #closed = false;
 
-  constructor(url: URL, { ca, idleTimeoutMs = 60_000 }: SeederConnectionOptions = {}) {
+  constructor(url: URL, { ca, certificate, idleTimeoutMs = 60_000 }: SeederConnectionOptions = {}) {
     this.authority = url.origin;
-    this.#ca = ca;
+    this.#tls = { ...(ca === undefined ? {} : { ca }), ...certificate };
     this.#idleTimeoutMs = idleTimeoutMs;
   }
 
@@ -74,7 +76,7 @@ export class SeederConnection {
   }
 
   #open(): Session {
-    const h2 = connect(this.authority, this.#ca === undefined ? {} : { ca: this.#ca });
+    const h2 = connect(this.authority, this.#tls);
     let gone: () => void = () => {};
     const closed = new Promise<void>((resolve) => {
       gone = resolve;

@@ -5,6 +5,8 @@
 import { constants } from "node:http2";
 import { Code, ConnectError, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
+import { ClusterAuth } from "../cluster/cluster-auth.ts";
+import { isPartNodeRequest } from "../cluster/received.ts";
 import type { NodeHandler } from "../http/server.ts";
 import type { Logger } from "../log/log.ts";
 import { toConnectError } from "./errors.ts";
@@ -31,6 +33,8 @@ export interface MetaInfoHandlerOptions {
   signal?: AbortSignal;
   /** Hears of errors that are no `MetaInfoError`: defects. */
   log?: Logger;
+  /** Tells calls of the cluster's own parts. @default everybody is a stranger */
+  cluster?: ClusterAuth;
 }
 
 /** Larger than most messages: piece hashes do not compress, so only JSON of big ones is worth the time. */
@@ -39,13 +43,22 @@ const COMPRESS_MIN_BYTES = 64 * 1024;
 /** Told by the call once its request message is complete. */
 const arrivedKey = createContextKey<() => void>(() => {}, { description: "request message has arrived" });
 
+/** Whether a part of this cluster calls. */
+const partKey = createContextKey<boolean>(false, { description: "a part of this cluster calls" });
+
 /**
  * Makes the request listener of a service. It takes the paths `/metainfo.MetaInfo/*` of the service's methods and calls `next` for
  * all others. Request messages are at most 64 KiB, replies at most 64 MiB.
  */
 export function metaInfoHandler(
   service: MetaInfoService,
-  { signOfLifeMs = 1000, requestTimeoutMs = 10_000, signal, log }: MetaInfoHandlerOptions = {},
+  {
+    signOfLifeMs = 1000,
+    requestTimeoutMs = 10_000,
+    signal,
+    log,
+    cluster = new ClusterAuth(),
+  }: MetaInfoHandlerOptions = {},
 ): NodeHandler {
   const arrivals = new WeakMap<NodeRequest, () => void>();
 
@@ -63,7 +76,10 @@ export function metaInfoHandler(
     acceptCompression: [compressionGzip],
     compressMinBytes: COMPRESS_MIN_BYTES,
     ...(signal && { shutdownSignal: signal }),
-    contextValues: (req) => createContextValues().set(arrivedKey, arrivals.get(req) ?? (() => {})),
+    contextValues: (req) =>
+      createContextValues()
+        .set(arrivedKey, arrivals.get(req) ?? (() => {}))
+        .set(partKey, isPartNodeRequest(cluster, req)),
     routes(router) {
       router.service(MetaInfo, {
         async getMetaInfo(request, context) {
@@ -112,7 +128,12 @@ export function metaInfoHandler(
 
 function queryOf(request: MetaInfoRequest, context: HandlerContext): MetaInfoQuery {
   const authorization = context.requestHeader.get(AUTHORIZATION_HEADER);
-  return { url: request.url, signal: context.signal, ...(authorization !== null && { authorization }) };
+  return {
+    url: request.url,
+    signal: context.signal,
+    ...(authorization !== null && { authorization }),
+    ...(context.values.get(partKey) && { isPart: true }),
+  };
 }
 
 function hangUp(req: NodeRequest): void {

@@ -19,8 +19,10 @@ export type BlobEvent =
 export interface MetaInfoQuery {
   /** Whole URL of the blob at an allowed origin, or its path at the default origin. */
   url: string;
-  /** The caller's `Authorization` for the origin, verbatim. A secret: never logged. */
+  /** The caller's `Authorization` for the origin, verbatim. A secret: never logged, taken from parts alone. */
   authorization?: string;
+  /** A part of this cluster asks. Only it may have what is private, or have it read with its caller's credentials. */
+  isPart?: boolean;
   /** Aborted when the asker has gone. What the seeder began for others it finishes all the same. */
   signal: AbortSignal;
 }

@@ -18,6 +18,8 @@ export interface SeederStreamInit {
   seeder: string;
   url: string;
   authorization?: string;
+  /** More headers of the call. */
+  headers?: Readonly<Record<string, string>>;
   /** Ends the call at any time; its reason is then thrown. */
   signal: AbortSignal;
   /** For the first event, ms. */
@@ -57,8 +59,11 @@ export async function openSeederStream(init: SeederStreamInit): Promise<AsyncIte
     init.onEnd?.(reason);
   }
 
-  const headers = authorization === undefined ? undefined : { [AUTHORIZATION_HEADER]: authorization };
-  const call = init.client.streamMetaInfo({ url }, { signal: controller.signal, ...(headers && { headers }) });
+  const headers = {
+    ...init.headers,
+    ...(authorization === undefined ? {} : { [AUTHORIZATION_HEADER]: authorization }),
+  };
+  const call = init.client.streamMetaInfo({ url }, { signal: controller.signal, headers });
   const source = call[Symbol.asyncIterator]();
 
   /** The next event this version knows, or undefined at the end. */

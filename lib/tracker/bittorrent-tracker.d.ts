@@ -19,6 +19,8 @@ declare module "bittorrent-tracker/server" {
     readonly left?: number;
     readonly compact?: number;
     readonly event?: unknown;
+    /** Of the request, for an announce; no query overrides them. */
+    readonly headers?: Readonly<Record<string, string>>;
   }
   export type TrackerCallback = (error: Error | null) => void;
   export interface TrackerSwarm {

@@ -30,6 +30,13 @@ export interface TrackerClientInit {
   readonly port: number;
   /** Place of this host; trackers of Eagle put peers of the same zone first. */
   readonly zone?: string;
+  /**
+   * These swarms are the cluster's own (K1): a tracker that knows its parts keeps strangers out of them. The requests
+   * must be signed then. @default false
+   */
+  readonly isClosed?: boolean;
+  /** Where this peer is reached, if not at the address it asks from; trackers believe it of parts of their cluster. */
+  readonly host?: string;
   /** Not closed by this client. @default one of its own */
   readonly http?: TrackerHttp;
   readonly log?: Logger;
@@ -79,6 +86,8 @@ export class TrackerClient {
     peerId,
     port,
     zone,
+    isClosed = false,
+    host,
     http,
     log = silentLogger,
     metrics,
@@ -97,6 +106,8 @@ export class TrackerClient {
       // Tells an Eagle tracker that this client keeps short intervals; others ignore it.
       "eagle=1",
       ...(zone === undefined || zone === "" ? [] : [`zone=${encodeURIComponent(zone)}`]),
+      ...(isClosed ? ["closed=1"] : []),
+      ...(host === undefined ? [] : [`host=${encodeURIComponent(host)}`]),
     ];
     this.#ownId = Buffer.from(peerId).toString("hex");
     this.#ownHttp = http === undefined ? new HttpClient() : undefined;

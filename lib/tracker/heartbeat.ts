@@ -20,7 +20,10 @@ export interface HeartbeatInit {
   readonly peerId: Uint8Array;
   /** The peer HTTP port of this host. */
   readonly port: number;
-  /** Another loopback address of this host; trackers believe it only when the request itself comes from loopback. */
+  /**
+   * Where this host is reached, if not at the address it asks from. Trackers believe it of parts of their cluster, and a
+   * loopback address when the request comes from loopback.
+   */
   readonly host?: string;
   readonly zone?: string;
   /** How long trackers may believe this without hearing again, ms; trackers bound it to 5..300 s. @default 60000 */

@@ -19,7 +19,7 @@ const message = z
     peer: z.string().regex(/^[0-9a-f]{40}$/, "40 hex digits wanted"),
     /** Where pieces are served over HTTP. */
     port: z.int().min(1).max(65535),
-    /** Another loopback address; ignored unless the request comes from loopback. */
+    /** Where this host is reached: believed of parts of the tracker's cluster, and of one loopback address by another. */
     host: z.string().max(64).optional(),
     zone: z.string().max(MAX_ZONE_LENGTH).optional(),
     /** Random for each start of the process. */

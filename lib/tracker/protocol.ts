@@ -6,7 +6,7 @@
  */
 import Server, { type TrackerCallback, type TrackerParams, type TrackerSwarm } from "bittorrent-tracker/server";
 import { latin1 } from "../bencode/bencode.ts";
-import { canonicalIp, isLoopback } from "./address.ts";
+import { canonicalIp, isLoopback, isUnicast } from "./address.ts";
 import { announceAnswer, failureAnswer, scrapeAnswer } from "./answers.ts";
 import { TrackerError } from "./errors.ts";
 import { type HoldingsAnswer, type HoldingsMessage, LEASE_BOUNDS, MAX_ZONE_LENGTH } from "./holdings-message.ts";
@@ -25,6 +25,11 @@ const FETCHING_INTERVAL = 10;
 const FOREIGN_TTL = 600;
 const EVENTS = new Set<unknown>(["update", "started", "completed", "stopped", "paused"]);
 const KEY = /^[0-9a-f]{40}$/;
+/** Before the keys of the cluster's own swarms: no info hash looks like that. */
+const CLOSED = "closed:";
+/** The headers of a part's request, as far as the package gets to see them. */
+const PART: Readonly<Record<string, string>> = {};
+const STRANGER = "this tracker takes Eagle's announces from its own cluster alone (cluster.secret)";
 
 /** What a {@link TrackerProtocol} needs. */
 export interface TrackerProtocolInit {
@@ -32,6 +37,19 @@ export interface TrackerProtocolInit {
   readonly store: SwarmStore;
   /** Told to peers that do not download, seconds. */
   readonly interval: number;
+  /**
+   * Parts of the cluster can be told from strangers. Then Eagle's hosts must be parts, they are believed where they say
+   * they are reached, and their own swarms (K1) are kept apart from those that anybody may enter (K2). @default false
+   */
+  readonly isClosed?: boolean;
+}
+
+/** Who asks. */
+export interface Asker {
+  /** Of the socket; the only address of a stranger that is believed. */
+  readonly remoteAddress: string;
+  /** A part of this cluster. */
+  readonly isPart?: boolean;
 }
 
 /** An answer's body, and how it went. */
@@ -45,8 +63,10 @@ export class TrackerProtocol {
   readonly #store: SwarmStore;
   readonly #interval: number;
   readonly #server: Server;
+  readonly #isClosed: boolean;
 
-  constructor({ store, interval }: TrackerProtocolInit) {
+  constructor({ store, interval, isClosed = false }: TrackerProtocolInit) {
+    this.#isClosed = isClosed;
     this.#store = store;
     this.#interval = interval;
     this.#server = new StoreServer({
@@ -59,10 +79,13 @@ export class TrackerProtocol {
    * Answers an announce (BEP 3, 7, 23) or a scrape (BEP 48).
    *
    * @param target - request target as sent: info hashes are binary, decoding and encoding again would break them
-   * @param remoteAddress - of the socket; the only address that is believed
    * @returns a bencoded answer, a failure reason included; never rejects because of what was asked
    */
-  answer(action: "announce" | "scrape", target: string, remoteAddress: string): Promise<ProtocolAnswer> {
+  answer(
+    action: "announce" | "scrape",
+    target: string,
+    { remoteAddress, isPart = false }: Asker,
+  ): Promise<ProtocolAnswer> {
     const ip = canonicalIp(remoteAddress);
     if (ip === undefined) return Promise.resolve(refusal("the address of the peer is unknown"));
     if (target.length > MAX_TARGET_LENGTH) return Promise.resolve(refusal("request too long"));
@@ -72,7 +95,7 @@ export class TrackerProtocol {
         resolve({ body, result: failed ? "refused" : "ok" });
       };
       this.#server.onHttpRequest(
-        { url: oneQuery(target), headers: {}, connection: { remoteAddress: ip } },
+        { url: oneQuery(target), headers: isPart ? PART : {}, connection: { remoteAddress: ip } },
         { end },
         {
           action,
@@ -84,24 +107,26 @@ export class TrackerProtocol {
   /**
    * Takes a heartbeat.
    *
-   * @throws TrackerError `full`; `invalid` when the address of the peer is unknown
+   * @throws TrackerError `full`; `refused` for a stranger in a closed cluster; `invalid` when the address of the peer is
+   * unknown
    */
-  async holdings(message: HoldingsMessage, remoteAddress: string): Promise<HoldingsAnswer> {
+  async holdings(message: HoldingsMessage, { remoteAddress, isPart = false }: Asker): Promise<HoldingsAnswer> {
+    if (this.#isClosed && !isPart) throw new TrackerError("refused", STRANGER);
     const ip = canonicalIp(remoteAddress);
     if (ip === undefined) throw new TrackerError("invalid", "the address of the peer is unknown");
     const lease = Math.min(Math.max(message.lease, LEASE_BOUNDS.least), LEASE_BOUNDS.most);
     const { resync } = await this.#store.holdings({
       peer: {
         peerId: message.peer,
-        ip: loopbackHost(ip, message.host) ?? ip,
+        ip: (isPart ? advertised(message.host) : loopbackHost(ip, message.host)) ?? ip,
         port: message.port,
         zone: message.zone ?? "",
       },
       epoch: message.epoch,
       seq: message.seq,
       leaseMs: lease * 1000,
-      add: message.add.map(key),
-      remove: message.remove.map(key),
+      add: message.add.map((digest) => this.#keyOf(digest)),
+      remove: message.remove.map((digest) => this.#keyOf(digest)),
       full: message.full ?? false,
       stopped: message.stopped ?? false,
     });
@@ -116,10 +141,14 @@ export class TrackerProtocol {
     if (typeof infoHash !== "string" || !KEY.test(infoHash)) throw new TrackerError("invalid", "invalid info_hash");
     const complete = left === 0 || event === "completed";
     const eagle = params.eagle === "1";
+    // The package passes the headers on as they were given above, whatever the query says.
+    const isPart = params.headers === PART;
+    if (this.#isClosed && eagle && !isPart) throw new TrackerError("refused", STRANGER);
+    const ip = isPart && typeof params.host === "string" ? advertised(params.host) : undefined;
     const intervalSeconds = eagle && !complete ? Math.min(FETCHING_INTERVAL, this.#interval) : this.#interval;
     const view = await this.#store.announce({
-      key: infoHash,
-      peer,
+      key: this.#isClosed && params.closed === "1" && isPart ? CLOSED + infoHash : infoHash,
+      peer: ip === undefined ? peer : { ...peer, ip },
       stopped: event === "stopped",
       complete,
       // Three announces may be lost.
@@ -127,6 +156,11 @@ export class TrackerProtocol {
       numwant: numwant(params.wanted),
     });
     return announceAnswer(view, { intervalSeconds, compact: params.compact === 1 });
+  }
+
+  #keyOf(digest: string): string {
+    const key = Buffer.from(swarmKey(digest)).toString("hex");
+    return this.#isClosed ? CLOSED + key : key;
   }
 
   async #scrape({ info_hash: hashes }: TrackerParams): Promise<Uint8Array> {
@@ -199,8 +233,10 @@ function loopbackHost(remote: string, host: string | undefined): string | undefi
   return ip !== undefined && isLoopback(ip) ? ip : undefined;
 }
 
-function key(digest: string): string {
-  return Buffer.from(swarmKey(digest)).toString("hex");
+/** Where a part says it is reached. Names are not resolved. */
+function advertised(host: string | undefined): string | undefined {
+  const ip = canonicalIp((host ?? "").replace(/^\[|\]$/g, ""));
+  return ip !== undefined && isUnicast(ip) ? ip : undefined;
 }
 
 function refusal(reason: string): ProtocolAnswer {

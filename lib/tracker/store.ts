@@ -18,7 +18,7 @@ export interface StoredPeer {
 
 /** One announce, checked. */
 export interface StoreAnnounce {
-  /** 40 hex digits. */
+  /** 40 hex digits; before them `closed:` for a swarm that only the cluster's own parts are in. */
   readonly key: string;
   readonly peer: StoredPeer;
   /** Takes the peer out of the swarm, at once. */
@@ -48,7 +48,7 @@ export interface StoreHoldings {
   readonly epoch: string;
   readonly seq: number;
   readonly leaseMs: number;
-  /** Swarm keys, 40 hex digits. */
+  /** Swarm keys, as in announces. */
   readonly add: readonly string[];
   readonly remove: readonly string[];
   readonly full: boolean;

@@ -12,7 +12,7 @@ import { describeMachine } from "./machine.ts";
 import { type Case, type ClientName, cases, clientNames, type SwarmCase } from "./swarm/cases.ts";
 import { runLimit } from "./swarm/limit.ts";
 import { ratioOf, reportHeadings, reportRow } from "./swarm/report.ts";
-import { type RunFigures, runSwarm } from "./swarm/run.ts";
+import { type RunFigures, type RunOptions, runSwarm } from "./swarm/run.ts";
 import { runSingle } from "./swarm/single.ts";
 import { formatTable } from "./table.ts";
 import { disturbing, untilQuiet } from "./usage.ts";
@@ -23,6 +23,7 @@ const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N
   --case NAME      one case, or several; all of them when left out
   --clients LIST   of ${clientNames.join(", ")}; each case has its own list
   --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls run once)
+  --warm-up MIB    Eagle's hosts pull another blob of this size before, as hosts that run for a while have (default 0)
   --size MIB       other blobs, MiB each
   --retries N      more runs in place of those that other work on the machine disturbed (default 3)
   --quiet SECONDS  longest wait for a quiet machine before each run (default 30)
@@ -36,6 +37,8 @@ interface Settings {
   runs: number;
   retries: number;
   quietMs: number;
+  /** Bytes. */
+  warmUp: number;
   runtime: Runtime;
   clients: readonly ClientName[] | undefined;
   json: boolean;
@@ -56,6 +59,7 @@ async function main(): Promise<void> {
       runs: { type: "string", default: "5" },
       retries: { type: "string", default: "3" },
       quiet: { type: "string", default: "30" },
+      "warm-up": { type: "string", default: "0" },
       size: { type: "string" },
       runtime: { type: "string", default: "node" },
       dir: { type: "string" },
@@ -75,6 +79,7 @@ async function main(): Promise<void> {
     runs: atLeast(1, values.runs, "--runs"),
     retries: atLeast(0, values.retries, "--retries"),
     quietMs: atLeast(0, values.quiet, "--quiet") * 1000,
+    warmUp: atLeast(0, values["warm-up"], "--warm-up") * 2 ** 20,
     runtime: oneOf(["node", "deno"] as const, values.runtime, "--runtime"),
     clients: values.clients?.split(",").map((name) => oneOf(clientNames, name, "--clients")),
     json: values.json,
@@ -95,13 +100,15 @@ async function runCase(spec: Case, settings: Settings): Promise<void> {
   if (spec.kind === "single") return void console.log(await runSingle(spec, settings));
   if (spec.kind === "limit") return void console.log(await runLimit(spec, settings));
   const rows = [];
-  await using shelf = createWorkspace({ needs: spec.size * spec.blobs, parent: settings.directory });
+  await using shelf = createWorkspace({ needs: spec.size * spec.blobs + settings.warmUp, parent: settings.directory });
   const blobs: BlobFile[] = [];
   for (let index = 0; index < spec.blobs; index++) {
     blobs.push(makeBlobFile(shelf.dir, { size: spec.size, seed: `${spec.name} ${index}` }));
   }
+  const before = settings.warmUp > 0 ? { size: settings.warmUp, seed: `before ${spec.name}` } : undefined;
+  const warmUp = before && makeBlobFile(shelf.dir, before);
   for (const client of settings.clients ?? spec.clients) {
-    const runs = await repeat(spec, client, { ...settings, blobs, directory: dirname(shelf.dir) });
+    const runs = await repeat(spec, client, { ...settings, blobs, warmUp, directory: dirname(shelf.dir) });
     if (runs.length > 0) rows.push(reportRow(spec, client, runs));
   }
   console.log(formatTable(reportHeadings, rows));
@@ -110,7 +117,7 @@ async function runCase(spec: Case, settings: Settings): Promise<void> {
 async function repeat(
   spec: SwarmCase,
   client: ClientName,
-  { runs, json, retries, quietMs, ...options }: Settings & { blobs: readonly BlobFile[] },
+  { runs, json, retries, quietMs, ...options }: Omit<Settings, "warmUp"> & Pick<RunOptions, "blobs" | "warmUp">,
 ): Promise<RunFigures[]> {
   const done: RunFigures[] = [];
   let again = retries;
@@ -133,7 +140,7 @@ async function repeat(
 
 function describeRun(figures: RunFigures): string {
   const share = (value: number) => `${(value * 100).toFixed(0)} %`;
-  return `${ratioOf(figures).toFixed(3)}x, idle ${share(figures.idle)}, others ${share(figures.others)}`;
+  return `${ratioOf(figures).toFixed(3)}x, CPU ${figures.hostCpu.toFixed(1)} s/GB, idle ${share(figures.idle)}, others ${share(figures.others)}`;
 }
 
 function chooseCases(names: readonly string[] | undefined, size: string | undefined): Case[] {

@@ -18,7 +18,7 @@ export async function askMetainfo(seeder: EagleApp, repository: string, blob: De
   return await client.getMetaInfo({ url: `http://${registryName}/v2/${repository}/blobs/${blob.digest}` });
 }
 
-/** Writes a torrent for clients: by wire alone, or as the seeder's page has it, with its web seed. @returns the path. */
+/** Writes a torrent for clients as the seeder's page has it, with its web seed or by wire alone. @returns the path. */
 export async function saveTorrent(
   cluster: Cluster,
   { repository, blob, webSeed }: { repository: string; blob: Descriptor; webSeed: boolean },
@@ -28,7 +28,8 @@ export async function saveTorrent(
   let bytes = await get(new URL(`/torrents/${blob.digest}.torrent`, cluster.seeder.url));
   if (!webSeed) {
     const { "url-list": _, ...rest } = bencode.decode(bytes) as Record<string, unknown>;
-    bytes = bencode.encode(rest);
+    // A seeder that is to stay unknown to peers tells no tracker.
+    bytes = bencode.encode({ announce: new URL("/announce", cluster.tracker.url).href, ...rest });
   }
   const path = cluster.rig.path(`${blob.digest.slice(7, 19)}-${webSeed ? "web" : "wire"}.torrent`);
   await writeFile(path, bytes);

@@ -1,17 +1,9 @@
 /**
- * Virtual time. Things that happen after a delay used again and again (a round trip, the batching of haves) wait in a
- * line each, since they come out in the order they went in; other timers wait in a heap.
+ * Virtual time. What happens a fixed delay after something (a round trip, the batching of haves) waits in a line, since
+ * it comes out in the order it went in; other timers wait in a heap.
  * @module
  */
 import { Heap } from "./heap.ts";
-
-interface Line {
-  readonly delayMs: number;
-  times: Float64Array;
-  actions: (() => void)[];
-  head: number;
-  count: number;
-}
 
 /** Something that has an event of its own next, as the network has. */
 export interface EventSource {
@@ -21,63 +13,109 @@ export interface EventSource {
   happen(): void;
 }
 
+/** Items that are handled, each, the same delay after they were put in. */
+export class DelayLine<T> {
+  readonly #clock: Clock;
+  readonly #delayMs: number;
+  readonly #handle: (item: T) => void;
+  /** A ring; its length is a power of two. */
+  #times = new Float64Array(64);
+  #items: T[] = new Array(64);
+  #head = 0;
+  #count = 0;
+  /** Ms; Infinity when it is empty. */
+  nextTime = Number.POSITIVE_INFINITY;
+
+  constructor(clock: Clock, delayMs: number, handle: (item: T) => void) {
+    this.#clock = clock;
+    this.#delayMs = delayMs;
+    this.#handle = handle;
+  }
+
+  push(item: T): void {
+    if (this.#count === this.#times.length) this.#widen();
+    const place = (this.#head + this.#count) & (this.#times.length - 1);
+    const time = this.#clock.now + this.#delayMs;
+    this.#times[place] = time;
+    this.#items[place] = item;
+    if (this.#count === 0) this.nextTime = time;
+    this.#count += 1;
+  }
+
+  happen(): void {
+    const item = this.#items[this.#head]!;
+    this.#head = (this.#head + 1) & (this.#times.length - 1);
+    this.#count -= 1;
+    this.nextTime = this.#count === 0 ? Number.POSITIVE_INFINITY : this.#times[this.#head]!;
+    this.#handle(item);
+  }
+
+  #widen(): void {
+    const length = this.#times.length;
+    const times = new Float64Array(length * 2);
+    const items = new Array<T>(length * 2);
+    for (let index = 0; index < length; index++) {
+      const place = (this.#head + index) & (length - 1);
+      times[index] = this.#times[place]!;
+      items[index] = this.#items[place]!;
+    }
+    this.#times = times;
+    this.#items = items;
+    this.#head = 0;
+  }
+}
+
 /** See the module. All times are ms since the beginning. */
 export class Clock {
   now = 0;
-  readonly #lines = new Map<number, Line>();
-  readonly #lineList: Line[] = [];
+  /** Events that happened. */
+  events = 0;
+  readonly #sources: EventSource[] = [];
   readonly #heap = new Heap();
   readonly #timers: ((() => void) | undefined)[] = [];
   readonly #free: number[] = [];
-  readonly #source: () => EventSource;
-  /** Events that happened. */
-  events = 0;
 
-  constructor(source: () => EventSource) {
-    this.#source = source;
+  /** Takes part in the order of events. Of several due at once the one that was added first goes first. */
+  add(source: EventSource): void {
+    this.#sources.push(source);
   }
 
-  /** Runs `action` in `delayMs`: for the few delays that a simulation has. */
-  after(delayMs: number, action: () => void): void {
-    let line = this.#lines.get(delayMs);
-    if (!line) {
-      line = { delayMs, times: new Float64Array(64), actions: new Array(64), head: 0, count: 0 };
-      this.#lines.set(delayMs, line);
-      this.#lineList.push(line);
-    }
-    if (line.count === line.times.length) widen(line);
-    const place = (line.head + line.count++) & (line.times.length - 1);
-    line.times[place] = this.now + delayMs;
-    line.actions[place] = action;
+  /** A line for `handle`; for the few delays that a simulation has. */
+  line<T>(delayMs: number, handle: (item: T) => void): DelayLine<T> {
+    const line = new DelayLine(this, delayMs, handle);
+    this.add(line as EventSource);
+    return line;
   }
 
-  /** Runs `action` at any time. */
+  /** Runs `action` at a time, now at the earliest. */
   at(time: number, action: () => void): void {
     const id = this.#free.pop() ?? this.#timers.length;
     this.#timers[id] = action;
     this.#heap.set(id, Math.max(time, this.now));
   }
 
-  /** Lets time pass until `done`, or nothing is left to happen. @returns Whether it was done. */
+  /** Runs `action` in `delayMs`. */
+  after(delayMs: number, action: () => void): void {
+    this.at(this.now + delayMs, action);
+  }
+
+  /** Lets time pass until `done`, or nothing is left to happen before `untilMs`. @returns Whether it was done. */
   run(done: () => boolean, untilMs: number): boolean {
-    const source = this.#source();
+    const sources = this.#sources;
     while (!done()) {
-      let time = source.nextTime;
-      let line: Line | undefined;
-      for (const other of this.#lineList) {
-        if (other.count > 0 && other.times[other.head]! < time) {
-          time = other.times[other.head]!;
-          line = other;
-        }
+      let next: EventSource | undefined;
+      let time = this.#heap.firstTime;
+      for (let index = 0; index < sources.length; index++) {
+        const source = sources[index]!;
+        if (source.nextTime >= time) continue;
+        time = source.nextTime;
+        next = source;
       }
-      const timer = this.#heap.firstTime < time;
-      if (timer) time = this.#heap.firstTime;
       if (time > untilMs) return false;
       this.now = Math.max(this.now, time);
       this.events += 1;
-      if (timer) this.#fire();
-      else if (line) shift(line)();
-      else source.happen();
+      if (next) next.happen();
+      else this.#fire();
     }
     return true;
   }
@@ -89,23 +127,4 @@ export class Clock {
     this.#free.push(id);
     action();
   }
-}
-
-function shift(line: Line): () => void {
-  const action = line.actions[line.head]!;
-  line.head = (line.head + 1) & (line.times.length - 1);
-  line.count -= 1;
-  return action;
-}
-
-function widen(line: Line): void {
-  const length = line.times.length;
-  const times = new Float64Array(length * 2);
-  const actions = new Array<() => void>(length * 2);
-  for (let index = 0; index < length; index++) {
-    const place = (line.head + index) & (length - 1);
-    times[index] = line.times[place]!;
-    actions[index] = line.actions[place]!;
-  }
-  Object.assign(line, { times, actions, head: 0 });
 }

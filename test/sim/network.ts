@@ -10,7 +10,7 @@
  * are not there.
  * @module
  */
-import type { Clock, EventSource } from "./clock.ts";
+import type { Clock, DelayLine, EventSource } from "./clock.ts";
 import { Heap } from "./heap.ts";
 
 /** Bytes that count as none left. */
@@ -41,22 +41,32 @@ interface Link {
 }
 
 /** See the module. Flows are numbers; a number is used again after its flow ended. */
-export class Network implements EventSource {
+export class Network<T> implements EventSource {
   readonly #clock: Clock;
-  readonly #settleMs: number;
+  readonly #onDone: (item: T) => void;
+  readonly #unsettled: DelayLine<Link>;
   readonly #up: Link[] = [];
   readonly #down: Link[] = [];
   readonly #heap = new Heap();
   readonly #free: number[] = [];
-  readonly #onDone: (() => void)[] = [];
+  readonly #items: T[] = [];
   /** By flow: its links. */
   readonly #upOf: Link[] = [];
   readonly #downOf: Link[] = [];
   #flow = new Float64Array(1024 * STRIDE);
 
-  constructor(clock: Clock, { settleMs }: { settleMs: number }) {
+  /**
+   * @param init.settleMs From a flow's beginning or end until shares follow.
+   * @param init.onDone Called with a flow's item when all its bytes are through, the flow being gone.
+   */
+  constructor(clock: Clock, { settleMs, onDone }: { settleMs: number; onDone: (item: T) => void }) {
     this.#clock = clock;
-    this.#settleMs = settleMs;
+    this.#onDone = onDone;
+    this.#unsettled = clock.line<Link>(settleMs, (link) => {
+      link.unsettled = false;
+      this.#share(link);
+    });
+    clock.add(this);
   }
 
   get nextTime(): number {
@@ -70,14 +80,14 @@ export class Network implements EventSource {
     return this.#up.length - 1;
   }
 
-  /** Begins a flow. @param onDone Called when all bytes are through, the flow being gone. */
-  start(from: number, to: number, bytes: number, onDone: () => void): number {
+  /** Begins a flow. @param item What `onDone` will get. @returns The flow. */
+  start(from: number, to: number, bytes: number, item: T): number {
     const flow = this.#free.pop() ?? this.#upOf.length;
     if ((flow + 1) * STRIDE > this.#flow.length) this.#grow();
     const [up, down] = [this.#up[from]!, this.#down[to]!];
     this.#upOf[flow] = up;
     this.#downOf[flow] = down;
-    this.#onDone[flow] = onDone;
+    this.#items[flow] = item;
     const at = flow * STRIDE;
     const figures = this.#flow;
     figures[at + LEFT] = bytes;
@@ -117,9 +127,9 @@ export class Network implements EventSource {
       if (finish < Number.POSITIVE_INFINITY) this.#heap.set(flow, finish);
       return;
     }
-    const done = this.#onDone[flow]!;
+    const item = this.#items[flow]!;
     this.#end(flow);
-    done();
+    this.#onDone(item);
   }
 
   #end(flow: number): void {
@@ -138,10 +148,7 @@ export class Network implements EventSource {
   #unsettle(link: Link): void {
     if (link.unsettled) return;
     link.unsettled = true;
-    this.#clock.after(this.#settleMs, () => {
-      link.unsettled = false;
-      this.#share(link);
-    });
+    this.#unsettled.push(link);
   }
 
   /** Works out the fair level of a link and sets its flows to it. */

@@ -34,19 +34,13 @@ export interface Scenario {
   /** Peers a host follows, and that may follow it. */
   readonly degree: number;
   readonly seek: number;
-  readonly settleMs: number;
-  readonly needy: boolean;
-  readonly slowAfter: number;
   readonly followers: number;
-  /** Requests a host has under way at most, without those that wait at the seeder. */
+  /** Requests a host has under way at peers, and at one peer, at most; 0: what `requestLimits` says. */
   readonly window: number;
-  /** Requests under way at one peer. */
   readonly depth: number;
   /** Pieces a host sends at once; further requests wait in line. */
   readonly slots: number;
   readonly seederSlots: number;
-  /** Requests a host has at the seeder. */
-  readonly seederDepth: number;
   /** Requests that may wait at the seeder. */
   readonly seederQueue: number;
   /** From a piece's arrival until it is told. */
@@ -84,15 +78,11 @@ export function scenario(given: Partial<Scenario> & Pick<Scenario, "hosts" | "si
     dieSilently: false,
     degree: 20,
     seek: 17,
-    settleMs: 0,
-    needy: true,
-    slowAfter: 0,
     followers: 40,
-    window: 12,
-    depth: 1,
+    window: 0,
+    depth: 0,
     slots: 1000,
     seederSlots: 16,
-    seederDepth: 2,
     seederQueue: 64,
     haveMs: 10,
     announceMs: 10_000,

@@ -33,8 +33,7 @@ export class SimSeeder {
   readonly #swarm: SimSwarm;
   readonly #median = new RunningMedian();
   readonly #waiting = new Set<SeederWait>();
-  /** When each piece under way began. */
-  readonly #sending = new Bag();
+  #busy = 0;
   #wakeAt = Number.POSITIVE_INFINITY;
 
   constructor(swarm: SimSwarm) {
@@ -83,7 +82,7 @@ export class SimSeeder {
   onSent(startedAt: number, bytes: number): void {
     this.sent += bytes;
     this.#median.add(this.#swarm.clock.now - startedAt);
-    this.#sending.delete(startedAt);
+    this.#busy -= 1;
     this.#serve();
   }
 
@@ -99,10 +98,7 @@ export class SimSeeder {
         continue;
       }
       soonest = Math.min(soonest, wait.since + PARK_MS);
-      if (this.#busyNow(now) >= scenario.seederSlots || misses >= MAX_MISSES) {
-        soonest = Math.min(soonest, this.#freeAt(now));
-        break;
-      }
+      if (this.#busy >= scenario.seederSlots || misses >= MAX_MISSES) break;
       const choice = this.#choose(wait, now);
       if (choice.kind === "later") {
         misses += 1;
@@ -115,25 +111,10 @@ export class SimSeeder {
         continue;
       }
       this.served.note(choice.piece, now, String(wait.host.id));
-      this.#sending.add(now);
+      this.#busy += 1;
       wait.host.onSeederPiece(choice.piece);
     }
     this.#wake(soonest);
-  }
-
-  #busyNow(now: number): number {
-    const { slowAfter, seederSlots } = this.#swarm.scenario;
-    const median = this.#median.value;
-    if (slowAfter === 0 || median === undefined || this.#sending.size >= 4 * seederSlots) return this.#sending.size;
-    return this.#sending.since(now - slowAfter * median);
-  }
-
-  #freeAt(now: number): number {
-    const { slowAfter } = this.#swarm.scenario;
-    const median = this.#median.value;
-    if (slowAfter === 0 || median === undefined) return Number.POSITIVE_INFINITY;
-    const at = this.#sending.oldestSince(now - slowAfter * median) + slowAfter * median;
-    return at > now ? at + 0.01 : Number.POSITIVE_INFINITY;
   }
 
   #choose({ host, asked: told, want, since }: SeederWait, now: number): ReturnType<typeof chooseNext> {
@@ -163,30 +144,5 @@ export class SimSeeder {
       this.#wakeAt = Number.POSITIVE_INFINITY;
       this.#serve();
     });
-  }
-}
-
-class Bag {
-  readonly list: number[] = [];
-  get size() {
-    return this.list.length;
-  }
-  add(x: number) {
-    this.list.push(x);
-  }
-  delete(x: number) {
-    const i = this.list.indexOf(x);
-    if (i < 0) throw new Error("no such start");
-    this.list.splice(i, 1);
-  }
-  since(x: number) {
-    let n = 0;
-    for (const v of this.list) if (v >= x) n++;
-    return n;
-  }
-  oldestSince(x: number) {
-    let o = Infinity;
-    for (const v of this.list) if (v >= x && v < o) o = v;
-    return o;
   }
 }

@@ -1,29 +1,30 @@
 /**
- * A peer as a download sees it.
+ * A peer as a host sees it that follows the peer's pieces.
  * @module
  */
+import type { Neighbour } from "../../lib/bt/neighbours.ts";
 import type { SimHost } from "./sim-host.ts";
 import type { Transfer } from "./transfer.ts";
 
-/** A peer whose pieces a host follows. */
-export class Source {
+/** See the module. */
+export class Source implements Neighbour<number> {
   readonly key: number;
   readonly zone: string;
-  readonly peer: SimHost;
   readonly owner: SimHost;
+  readonly peer: SimHost;
   readonly since: number;
-  /** Of the owner: at hand for those who tell of new pieces. */
-  readonly availability: Uint16Array;
-  readonly haveWords: Int32Array;
-  /** Requests under way. */
-  busy: Transfer[] = [];
+  /** Requests under way, oldest first. */
+  readonly busy: Transfer[] = [];
   /** It had nothing to ask for, and nothing has changed since. */
   dry = false;
-  left = false;
   /** The peer tells what it has. */
   following = false;
+  left = false;
   pieceMs: number | undefined;
   lastPieceAt: number | undefined;
+  /** Of the owner's download: at hand for a peer that tells of a piece. */
+  readonly availability: Uint16Array;
+  readonly haveWords: Int32Array;
 
   constructor(owner: SimHost, peer: SimHost, since: number) {
     this.owner = owner;
@@ -31,8 +32,8 @@ export class Source {
     this.key = peer.id;
     this.zone = peer.zone;
     this.since = since;
-    this.availability = owner.availability;
-    this.haveWords = owner.have.words;
+    this.availability = owner.download.availability;
+    this.haveWords = owner.download.have.words;
   }
 
   get owingSince(): number | undefined {
@@ -40,16 +41,15 @@ export class Source {
     return oldest && oldest.progress === 0 ? oldest.startedAt : undefined;
   }
 
-  /** Pieces it has that the owner lacks: at least whether there is one. */
-  get useful(): number {
-    const offered = this.peer.offered.words;
-    const have = this.owner.have.words;
-    for (let index = 0; index < offered.length; index++) if ((offered[index]! & ~have[index]!) !== 0) return 1;
-    return 0;
+  /** Whether it has a piece that the owner lacks. */
+  get useful(): boolean {
+    const offered = this.peer.download.offered.words;
+    for (let index = 0; index < offered.length; index++) if ((offered[index]! & ~this.haveWords[index]!) !== 0) return true;
+    return false;
   }
 
   note(pieceMs: number, now: number): void {
-    this.pieceMs = this.pieceMs === undefined ? pieceMs : this.pieceMs * 0.7 + pieceMs * 0.3;
+    this.pieceMs = this.pieceMs === undefined ? pieceMs : this.pieceMs + (pieceMs - this.pieceMs) / 4;
     this.lastPieceAt = now;
   }
 }

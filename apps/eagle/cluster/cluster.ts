@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { loadConfig, proxyConfigSchema, seederConfigSchema, trackerConfigSchema } from "../../../lib/config/index.ts";
+import { building, type Cleanup } from "../../../lib/lifecycle/cleanup.ts";
 import type { Logger } from "../../../lib/log/log.ts";
 import { type RunningProxy, startProxy } from "../../proxy/cmd/proxy.ts";
 import { type RunningSeeder, startSeeder } from "../../seeder/cmd/seeder.ts";
@@ -46,9 +47,12 @@ export interface Cluster extends AsyncDisposable {
 
 /** @throws ConfigError; StorageError; the runtime's error when an address cannot be bound. Nothing runs then. */
 export async function startCluster(init: ClusterInit): Promise<Cluster> {
+  return await building((cleanup) => build(cleanup, init));
+}
+
+async function build(cleanup: Cleanup, init: ClusterInit): Promise<Cluster> {
   const { host, log, limitSize, minFree = "5%" } = init;
   const [origin, ...origins] = init.origins;
-  await using cleanup = new AsyncDisposableStack();
   const tracker = await startTracker(
     loadConfig(trackerConfigSchema, { app: "tracker", object: { trackerCfg: { host, port: init.trackerPort } } }),
     { log: log.child({ part: "tracker" }) },
@@ -81,6 +85,5 @@ export async function startCluster(init: ClusterInit): Promise<Cluster> {
     cleanup.defer(() => proxy.close());
     proxies.push(proxy);
   }
-  const stack = cleanup.move();
-  return { tracker, seeder, proxies, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  return { tracker, seeder, proxies, [Symbol.asyncDispose]: () => cleanup.close() };
 }

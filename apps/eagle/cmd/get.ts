@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import { parseFlags, UsageError } from "../../../lib/cli/flags.ts";
 import { formatBytes, formatDuration } from "../../../lib/cli/quantities.ts";
 import { parseEndpoint } from "../../../lib/config/index.ts";
+import { withCleanup } from "../../../lib/lifecycle/cleanup.ts";
 import { createLogger } from "../../../lib/log/log.ts";
 import { hasBlobFile, writeBlobFile } from "../pull/blob-file.ts";
 import { counted } from "../pull/counted.ts";
@@ -116,19 +117,23 @@ export async function run(args: readonly string[]): Promise<number> {
     ...(values["password-file"] === undefined ? {} : { passwordFile: values["password-file"] }),
   };
   const output = values.output ?? (target.kind === "blob" ? target.digest.hex : basename(target.repository));
-  const text = await interruptible(async (signal) => {
-    await using source = await openPullSource({
-      target,
-      proxy: proxy || undefined,
-      seeders: values.seeder,
-      trackers: values.tracker,
-      data: values.data,
-      registry,
-      log: createLogger({ name: "eagle", level: values["log-level"] }),
-    });
-    const options = { source, output, signal, quiet: values.quiet };
-    return target.kind === "blob" ? await getBlob(target, options) : await getImage(target, { ...options, platform });
-  });
+  const text = await interruptible((signal) =>
+    withCleanup(async (cleanup) => {
+      const opening = openPullSource({
+        target,
+        proxy: proxy || undefined,
+        seeders: values.seeder,
+        trackers: values.tracker,
+        data: values.data,
+        registry,
+        log: createLogger({ name: "eagle", level: values["log-level"] }),
+      });
+      const source = cleanup.use(await opening);
+      const meter = (label: string) => cleanup.use(meterOf(label, source, values.quiet));
+      const options = { source, output, signal, meter };
+      return target.kind === "blob" ? await getBlob(target, options) : await getImage(target, { ...options, platform });
+    }),
+  );
   process.stdout.write(`${text}\n`);
   return 0;
 }
@@ -136,18 +141,19 @@ export async function run(args: readonly string[]): Promise<number> {
 interface GetOptions {
   readonly source: PullSource;
   readonly output: string;
-  readonly quiet: boolean;
+  /** Shows the progress of what is called so. */
+  meter(label: string): Meter;
   readonly signal: AbortSignal;
 }
 
 async function getBlob(
   { repository, digest }: BlobTarget,
-  { source, output, quiet, signal }: GetOptions,
+  { source, output, meter: begin, signal }: GetOptions,
 ): Promise<string> {
   const isDirectory = (await stat(output).catch(() => undefined))?.isDirectory();
   const path = isDirectory ? join(output, digest.hex) : output;
   if (await hasBlobFile(path, { digest })) return `${path} is there already: ${digest}`;
-  await using meter = meterOf(digest.toString().slice(0, 19), source, quiet);
+  const meter = begin(digest.toString().slice(0, 19));
   const { size, bytes } = await source.reader.blob(repository, digest, signal);
   if (size !== undefined) meter.expect(size);
   await writeBlobFile(
@@ -159,10 +165,10 @@ async function getBlob(
 
 async function getImage(
   { repository, reference, tag }: ImageTarget,
-  { source, output, quiet, signal, platform }: GetOptions & { platform: Platform | undefined },
+  { source, output, meter: begin, signal, platform }: GetOptions & { platform: Platform | undefined },
 ): Promise<string> {
   const layout = await OciLayout.open(output);
-  await using meter = meterOf(`${basename(repository)}:${tag ?? reference.slice(0, 19)}`, source, quiet);
+  const meter = begin(`${basename(repository)}:${tag ?? reference.slice(0, 19)}`);
   const { root, blobs, skipped } = await pullImage(source.reader, {
     repository,
     reference,

@@ -12,7 +12,7 @@ import { onShutdown } from "../../../lib/cli/signals.ts";
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const ended = Promise.withResolvers<void>();
-  using _listening = onShutdown(async (signal) => {
+  const listening = onShutdown(async (signal) => {
     controller.abort(new Error(`interrupted by ${signal}`));
     await ended.promise;
     process.exit(128 + constants.signals[signal]);
@@ -21,5 +21,6 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     return await work(controller.signal);
   } finally {
     ended.resolve();
+    listening[Symbol.dispose]();
   }
 }

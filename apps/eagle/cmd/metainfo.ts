@@ -9,6 +9,7 @@ import { Progress } from "../../../lib/cli/progress.ts";
 import { formatBytes } from "../../../lib/cli/quantities.ts";
 import { renderTable } from "../../../lib/cli/table.ts";
 import { parseEndpoint } from "../../../lib/config/index.ts";
+import { type Cleanup, withCleanup } from "../../../lib/lifecycle/cleanup.ts";
 import { MetaInfoClient } from "../../../lib/rpc/client.ts";
 import { MetaInfoError } from "../../../lib/rpc/errors.ts";
 import { interruptible } from "./interruptible.ts";
@@ -74,12 +75,20 @@ export async function run(args: readonly string[]): Promise<number> {
 
 async function ask(
   url: string,
+  options: { seeders: readonly URL[]; signal: AbortSignal; quiet: boolean },
+): Promise<Facts> {
+  return await withCleanup((cleanup) => askWith(cleanup, url, options));
+}
+
+async function askWith(
+  cleanup: Cleanup,
+  url: string,
   { seeders, signal, quiet }: { seeders: readonly URL[]; signal: AbortSignal; quiet: boolean },
 ): Promise<Facts> {
-  await using client = new MetaInfoClient({ seeders });
+  const client = cleanup.use(new MetaInfoClient({ seeders }));
   // As a stream, so that one sees how far the seeder's reading is, and which seeder it is.
   const { seeder, events } = await client.streamMetaInfo({ url, signal });
-  using progress = quiet ? undefined : new LateProgress(`${seeder.host} reads`);
+  const progress = quiet ? undefined : cleanup.use(new LateProgress(`${seeder.host} reads`));
   let total: number | undefined;
   for await (const event of events) {
     if (event.type === "blob") total = event.size;

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { ProgressOutput } from "../../../lib/cli/progress.ts";
 import { formatBytes, formatDuration } from "../../../lib/cli/quantities.ts";
 import { HttpClient } from "../../../lib/http/client.ts";
+import { type Cleanup, withCleanup } from "../../../lib/lifecycle/cleanup.ts";
 import type { Logger } from "../../../lib/log/log.ts";
 import { OriginClient } from "../../../lib/registry/origin-client.ts";
 import { FsStorage } from "../../../lib/storage/index.ts";
@@ -46,8 +47,11 @@ const NOWHERE: ImageSink = {
  * @returns what is not as it should be; empty when all is well
  * @throws whatever makes a pull fail; the signal's reason
  */
-export async function runDemo({ size, signal, log, print, progress }: DemoInit): Promise<string[]> {
-  await using cleanup = new AsyncDisposableStack();
+export async function runDemo(init: DemoInit): Promise<string[]> {
+  return await withCleanup((cleanup) => demo(cleanup, init));
+}
+
+async function demo(cleanup: Cleanup, { size, signal, log, print, progress }: DemoInit): Promise<string[]> {
   const directory = await mkdtemp(join(tmpdir(), "eagle-demo-"));
   cleanup.defer(() => rm(directory, { recursive: true, force: true }));
 
@@ -122,15 +126,17 @@ async function pull({
   const base = new URL(proxy.url);
   const reader = new RegistryReader({ client, upstream: { name: base.host, base } });
   const bySource = () => receivedBySource(proxy.metrics);
-  await using meter = new Meter({ label, bySource, ...(progress ? { output: progress } : {}) });
-  await pullImage(reader, {
-    repository: REPOSITORY,
-    reference: TAG,
-    platform: undefined,
-    sink: NOWHERE,
-    signal,
-    onPlan: ({ bytes }) => meter.expect(bytes),
-    onBytes: (bytes) => meter.add(bytes),
+  return await withCleanup(async (cleanup) => {
+    const meter = cleanup.use(new Meter({ label, bySource, ...(progress ? { output: progress } : {}) }));
+    await pullImage(reader, {
+      repository: REPOSITORY,
+      reference: TAG,
+      platform: undefined,
+      sink: NOWHERE,
+      signal,
+      onPlan: ({ bytes }) => meter.expect(bytes),
+      onBytes: (bytes) => meter.add(bytes),
+    });
+    return meter.elapsedMs;
   });
-  return meter.elapsedMs;
 }

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig, proxyConfigSchema, registryInits } from "../../../lib/config/index.ts";
 import { HttpClient } from "../../../lib/http/client.ts";
+import { building } from "../../../lib/lifecycle/cleanup.ts";
 import type { Logger } from "../../../lib/log/log.ts";
 import { OriginClient } from "../../../lib/registry/origin-client.ts";
 import { type Upstream, Upstreams } from "../../../lib/registry/upstreams.ts";
@@ -53,19 +54,19 @@ export async function openPullSource(init: PullSourceInit): Promise<PullSource> 
   if (proxy) return await reading({ ...upstream, base: new URL(proxy.origin) }, { ns: name, log });
   if (seeders.length + trackers.length === 0 && data === undefined) return await reading(upstream, { log });
 
-  await using cleanup = new AsyncDisposableStack();
-  const rootDirectory = data ?? (await mkdtemp(join(tmpdir(), "eagle-get-")));
-  if (data === undefined) cleanup.defer(() => rm(rootDirectory, { recursive: true, force: true }));
-  const inside = await startProxy({ ...config, clientCfg: { ...config.clientCfg, rootDirectory } }, { log });
-  cleanup.defer(() => inside.close());
-  const { base: _, credentials: __, ...rest } = upstream;
-  const source = cleanup.use(await reading({ ...rest, base: new URL(inside.url) }, { log }));
-  const stack = cleanup.move();
-  return {
-    reader: source.reader,
-    bySource: () => receivedBySource(inside.metrics),
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
-  };
+  return await building(async (cleanup) => {
+    const rootDirectory = data ?? (await mkdtemp(join(tmpdir(), "eagle-get-")));
+    if (data === undefined) cleanup.defer(() => rm(rootDirectory, { recursive: true, force: true }));
+    const inside = await startProxy({ ...config, clientCfg: { ...config.clientCfg, rootDirectory } }, { log });
+    cleanup.defer(() => inside.close());
+    const { base: _, credentials: __, ...rest } = upstream;
+    const source = cleanup.use(await reading({ ...rest, base: new URL(inside.url) }, { log }));
+    return {
+      reader: source.reader,
+      bySource: () => receivedBySource(inside.metrics),
+      [Symbol.asyncDispose]: () => cleanup.close(),
+    };
+  });
 }
 
 async function reading(upstream: Upstream, { ns, log }: { ns?: string; log: Logger }): Promise<PullSource> {

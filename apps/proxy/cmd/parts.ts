@@ -27,6 +27,8 @@ export interface ProxyParts {
   /** Upstream URLs whose blobs go peer to peer; none: all. */
   readonly rules: readonly RegExp[];
   readonly allowClients: AllowClients;
+  /** `proxyCfg.authorize`. */
+  readonly authorize: "private" | "always" | "never";
   /** Milliseconds. */
   readonly downloadTimeoutMs: number;
   readonly ready: () => boolean;

@@ -7,9 +7,11 @@ import { AccessChecker } from "../../../lib/access/access.ts";
 import { BanList } from "../../../lib/bt/ban-list.ts";
 import { EagleClient } from "../../../lib/bt/eagle-client.ts";
 import { createHost } from "../../../lib/bt/host.ts";
+import { clusterAuth } from "../../../lib/cluster/from-config.ts";
 import { type ProxyConfig, registryInits } from "../../../lib/config/index.ts";
 import { serve } from "../../../lib/http/server.ts";
 import { createTunnelHandler } from "../../../lib/http/tunnel.ts";
+import { building, type Cleanup } from "../../../lib/lifecycle/cleanup.ts";
 import type { Logger } from "../../../lib/log/log.ts";
 import { createMetrics, type Metrics } from "../../../lib/metrics/metrics.ts";
 import { Upstreams } from "../../../lib/registry/upstreams.ts";
@@ -35,15 +37,18 @@ export interface RunningProxy {
  * Starts a proxy. Port 0 takes any free port.
  * @throws the runtime's error when an address cannot be bound; StorageError when the root directory cannot be used.
  */
-export async function startProxy(config: ProxyConfig, { log }: { log: Logger }): Promise<RunningProxy> {
+export async function startProxy(config: ProxyConfig, context: { log: Logger }): Promise<RunningProxy> {
+  return await building((cleanup) => build(cleanup, config, context));
+}
+
+async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logger }): Promise<RunningProxy> {
   const { clientCfg, proxyCfg } = config;
   const metrics = createMetrics("proxy");
   const via = `1.1 eagle-${randomBytes(6).toString("hex")}`;
   const downloadTimeoutMs = clientCfg.downloadTimeout * 1000;
   let ready = false;
-  const host = await createHost(clientCfg, { log, metrics });
-  await using cleanup = new AsyncDisposableStack();
-  cleanup.use(host);
+  const cluster = clusterAuth(config.cluster, { advertise: clientCfg.advertise, log });
+  const host = cleanup.use(await createHost(clientCfg, { log, metrics, cluster }));
   const upstreams = new Upstreams({
     origin: proxyCfg.origin,
     origins: proxyCfg.origins,
@@ -51,7 +56,7 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
   });
   const metainfo =
     clientCfg.seeders.length > 0
-      ? cleanup.use(new MetaInfoClient({ seeders: clientCfg.seeders, policy: clientCfg.policy, log }))
+      ? cleanup.use(new MetaInfoClient({ seeders: clientCfg.seeders, policy: clientCfg.policy, cluster, log }))
       : undefined;
 
   // The peer port is bound first: trackers are told the port that was bound.
@@ -59,6 +64,7 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     host: clientCfg.peerHost,
     port: clientCfg.peerPort,
     fetch: (request, env) => peerApp.fetch(request, env),
+    ...tlsOf(cluster.serverTls()),
     log,
   });
   cleanup.defer(() => {
@@ -71,6 +77,7 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     tracker: swarm.tracker,
     pool: host.pool,
     http: host.http,
+    cluster,
     bans: new BanList(),
     downLimiter: host.downLimiter,
     downloadTimeoutMs,
@@ -88,7 +95,11 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
   const parts: ProxyParts = {
     upstreams,
     origins: host.origins,
-    access: new AccessChecker({ origins: host.origins, log }),
+    access: new AccessChecker({
+      origins: host.origins,
+      policy: proxyCfg.authorize === "always" ? "always" : "private",
+      log,
+    }),
     store: host.store,
     client,
     buffers: host.buffers,
@@ -97,6 +108,7 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     via,
     rules: proxyCfg.rules,
     allowClients: proxyCfg.allowClients,
+    authorize: proxyCfg.authorize,
     downloadTimeoutMs,
     ready: () => ready,
   };
@@ -117,7 +129,6 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
   cleanup.defer(() => registry.close({ graceMs: GRACE_MS }));
   ready = true;
   log.info("proxy listens", { url: registry.url, peers: peers.url, blobs: [...host.store.offered()].length });
-  const stack = cleanup.move();
   return {
     url: registry.url,
     port: registry.port,
@@ -125,9 +136,13 @@ export async function startProxy(config: ProxyConfig, { log }: { log: Logger }):
     metrics,
     async close() {
       ready = false;
-      await stack.disposeAsync();
+      await cleanup.close();
     },
   };
+}
+
+function tlsOf<T>(tls: T | undefined): { tls?: T } {
+  return tls === undefined ? {} : { tls };
 }
 
 /** CONNECT leads to the hosts of allowed registries alone: no open proxy. */

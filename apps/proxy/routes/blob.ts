@@ -19,8 +19,10 @@ import type { Upstream } from "../../../lib/registry/upstreams.ts";
 import type { ProxyParts } from "../cmd/parts.ts";
 import { callerOf, passThrough, unavailable } from "./pass-through.ts";
 
-/** The answer begins within this time, whether a byte is there or not, ms. */
+/** The answer begins within this time after the registry's word, whether a byte is there or not, ms. */
 const FIRST_BYTE_MS = 5000;
+/** Without the registry's word on the size others may tell it within this time, ms. */
+const SIZE_MS = 15_000;
 
 export interface BlobQuery {
   readonly upstream: Upstream;
@@ -35,14 +37,21 @@ export async function serveBlob(request: Request, query: BlobQuery, parts: Proxy
   const { upstream, repository, digest } = query;
   if (isEmptyBlob(digest)) return wholeResponse(request, digest, 0, () => new Blob([]).stream());
   const authorization = request.headers.get("authorization") ?? undefined;
-  const verdict = await parts.access.check({ upstream, repository, digest, authorization, signal: request.signal });
+  const { signal } = request;
+  const isPrivateHere = await parts.store.isPrivate(digest, { signal });
+  const verdict = await parts.access.check({ upstream, repository, digest, authorization, isPrivateHere, signal });
   if (verdict.kind === "refused") {
     const code = REFUSALS[verdict.status];
     return code ? refusal(verdict, code, query) : await direct(request, query, parts);
   }
   if (request.method === "HEAD") return await headBlob(request, verdict, query, parts);
-  if (verdict.kind === "allowed" && verdict.size !== undefined && !parts.store.fits(verdict.size))
-    return await direct(request, query, parts);
+  if (verdict.kind === "allowed") {
+    const bypasses = !verdict.isPublic && parts.authorize === "never";
+    if (bypasses || (verdict.size !== undefined && !parts.store.fits(verdict.size)))
+      return await direct(request, query, parts);
+  } else if (parts.authorize === "always") {
+    return await unasked(request, verdict, query, parts);
+  }
   return await fromSwarm(request, verdict, query, parts);
 }
 
@@ -50,22 +59,25 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
   const began = performance.now();
   const { digest, upstream, repository } = query;
   let handle: Handle<LiveBlob>;
+  const vouched = verdict.kind === "allowed" && verdict.confirmed;
   const origin = registryOrigin(parts.origins, {
     upstream,
     repository,
     digest,
     // Unless the origin said that this caller may, its credentials must not bring in what is then offered to anyone.
-    caller: verdict.kind === "unknown" ? { kind: "anonymous" } : callerOf(request, upstream),
+    caller: vouched ? callerOf(request, upstream) : { kind: "anonymous" },
     progressTimeoutMs: parts.downloadTimeoutMs,
   });
-  // An origin that cannot be asked leaves what others offer to anyone: that is public by their word.
-  const isPublic = verdict.kind === "unknown" || (verdict.kind === "allowed" && verdict.isPublic);
+  // Without the origin's word there is what others offer to anyone: that is public by their word.
+  const isPublic = !vouched || verdict.isPublic;
   try {
     handle = await parts.client.acquire(
       digest,
       {
         isPublic,
-        onlyPublic: verdict.kind === "unknown",
+        onlyPublic: !vouched,
+        asPart: vouched,
+        authorization: request.headers.get("authorization") ?? undefined,
         size: sizeOf(verdict),
         origin,
         url: new URL(query.path, upstream.base).href,
@@ -132,14 +144,25 @@ async function begin(blob: LiveBlob, request: Request, verdict: Verdict): Promis
   waiting.catch(() => {});
   try {
     await Promise.race([waiting, late]);
-    if (blob.size === undefined && told === undefined) await waiting;
   } finally {
     clearTimeout(timer);
   }
+  if (blob.size === undefined && told === undefined) await sizeTold(blob, request.signal);
   if (blob.size !== undefined && told !== undefined && blob.size !== told) {
     throw new BlobError("unavailable", `${blob.digest}: the registry says ${told} bytes, the seeder ${blob.size}`);
   }
   return blob.size ?? told!;
+}
+
+/** An answer needs a size. @throws BlobError unavailable when nobody tells it in time */
+async function sizeTold(blob: LiveBlob, signal: AbortSignal): Promise<void> {
+  const late = AbortSignal.timeout(SIZE_MS - FIRST_BYTE_MS);
+  try {
+    await blob.waitFor(() => blob.size !== undefined, AbortSignal.any([signal, late]));
+  } catch (cause) {
+    if (!late.aborted) throw cause;
+    throw new BlobError("unavailable", `${blob.digest}: nobody told its size in ${SIZE_MS} ms`, { cause });
+  }
 }
 
 /** Before the first byte went out the registry's own answer replaces whatever failed here. */
@@ -159,10 +182,19 @@ async function withoutEagle(
     error: error.message,
   });
   if (error.code === "digest_mismatch") return ociError(502, "UNAVAILABLE", error.message);
-  // An origin that answers, if with an error, may still answer this request.
-  if (verdict.kind === "unknown" && verdict.error.status === undefined)
-    return unavailable(verdict.error, query.upstream);
-  return await direct(request, query, parts);
+  return verdict.kind === "unknown"
+    ? await unasked(request, verdict, query, parts)
+    : await direct(request, query, parts);
+}
+
+/** Where the origin could not be asked and nothing else will do. One that answers, if with an error, may answer this. */
+async function unasked(
+  request: Request,
+  { error }: Extract<Verdict, { kind: "unknown" }>,
+  query: BlobQuery,
+  parts: ProxyParts,
+): Promise<Response> {
+  return error.status === undefined ? unavailable(error, query.upstream) : await direct(request, query, parts);
 }
 
 /** Straight from the registry. */
@@ -177,19 +209,19 @@ export async function direct(
   return response;
 }
 
-async function headBlob(
-  request: Request,
-  verdict: Verdict,
-  { digest, upstream }: BlobQuery,
-  { store }: ProxyParts,
-): Promise<Response> {
+async function headBlob(request: Request, verdict: Verdict, query: BlobQuery, parts: ProxyParts): Promise<Response> {
+  const { digest, upstream } = query;
+  const { store } = parts;
   const handle = await store.peek(digest, { signal: request.signal });
-  const known = handle && (verdict.kind === "allowed" || handle.blob.isPublic) ? handle.blob.size : undefined;
+  const known =
+    handle && ((verdict.kind === "allowed" && verdict.confirmed) || handle.blob.isPublic)
+      ? handle.blob.size
+      : undefined;
   handle?.release();
   const size = known ?? (verdict.kind === "allowed" ? verdict.size : undefined);
   if (size !== undefined) return wholeResponse(request, digest, size, () => new Blob([]).stream());
   if (verdict.kind === "unknown") return unavailable(verdict.error, upstream);
-  return new Response(null, { status: 200, headers: blobHeaders(digest, "origin") });
+  return await direct(request, query, parts);
 }
 
 function wholeResponse(

@@ -12,7 +12,7 @@ import type { Logger } from "../../../lib/log/log.ts";
 import type { Metrics } from "../../../lib/metrics/metrics.ts";
 import { ociError } from "../../../lib/registry/errors.ts";
 
-/** A fetch handler with the pieces of public blobs, health and metrics. */
+/** A fetch handler with the pieces of blobs, health and metrics. */
 export function peerPortRoutes({
   host,
   client,
@@ -33,6 +33,7 @@ export function peerPortRoutes({
     peerRoutes({
       blobs: host.store,
       uploader: host.uploader,
+      cluster: host.cluster,
       limiter: host.upLimiter,
       buffers: host.buffers,
       stopping: host.stopping,

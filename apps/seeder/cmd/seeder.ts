@@ -5,8 +5,10 @@
 import { createHost } from "../../../lib/bt/host.ts";
 import { SeederService } from "../../../lib/bt/seeder-service.ts";
 import type { SharedFills } from "../../../lib/bt/sharing/shared-fills.ts";
+import { clusterAuth } from "../../../lib/cluster/from-config.ts";
 import { registryInits, type SeederConfig } from "../../../lib/config/index.ts";
 import { serve } from "../../../lib/http/server.ts";
+import { building, type Cleanup } from "../../../lib/lifecycle/cleanup.ts";
 import type { Logger } from "../../../lib/log/log.ts";
 import { createMetrics, type Metrics } from "../../../lib/metrics/metrics.ts";
 import { Upstreams } from "../../../lib/registry/upstreams.ts";
@@ -31,17 +33,22 @@ export interface RunningSeeder {
  * Starts a seeder. Port 0 takes any free port.
  * @throws the runtime's error when the address cannot be bound; StorageError when the root directory or the bucket cannot be used.
  */
-export async function startSeeder(config: SeederConfig, { log }: { log: Logger }): Promise<RunningSeeder> {
+export async function startSeeder(config: SeederConfig, context: { log: Logger }): Promise<RunningSeeder> {
+  return await building((cleanup) => build(cleanup, config, context));
+}
+
+async function build(cleanup: Cleanup, config: SeederConfig, { log }: { log: Logger }): Promise<RunningSeeder> {
   const { seederCfg, daemonCfg } = config;
   const metrics = createMetrics("seeder");
   let ready = false;
-  await using cleanup = new AsyncDisposableStack();
+  const cluster = clusterAuth(config.cluster, { advertise: seederCfg.advertise, log });
   const storage = await openStorage(config, log);
   let sharing: SharedFills | undefined;
   const host = cleanup.use(
     await createHost(seederCfg, {
       log,
       metrics,
+      cluster,
       abandonAfterMs: FINISH_MS,
       storage,
       remoteLimit: seederCfg.s3.evict,
@@ -70,14 +77,14 @@ export async function startSeeder(config: SeederConfig, { log }: { log: Logger }
   const stopping = new AbortController();
   const link = storage.remote?.link;
   const app = seederRoutes({ host, service, metrics, log, ready: () => ready, link });
+  const { certFile, keyFile } = daemonCfg;
+  const tls = cluster.serverTls(certFile && keyFile ? { cert: certFile.content, key: keyFile.content } : undefined);
   const listener = await serve({
     host: daemonCfg.host,
     port: daemonCfg.port,
-    node: metaInfoHandler(service, { signal: stopping.signal, log }),
+    node: metaInfoHandler(service, { signal: stopping.signal, cluster, log }),
     fetch: (request, env) => app.fetch(request, env),
-    ...(daemonCfg.certFile && daemonCfg.keyFile
-      ? { tls: { cert: daemonCfg.certFile.content, key: daemonCfg.keyFile.content } }
-      : {}),
+    ...(tls ? { tls } : {}),
     log,
   });
   cleanup.defer(async () => {
@@ -91,14 +98,13 @@ export async function startSeeder(config: SeederConfig, { log }: { log: Logger }
   if (sharing) cleanup.use(sharing);
   ready = true;
   log.info("seeder listens", { url: listener.url, blobs: [...host.store.offered()].length });
-  const stack = cleanup.move();
   return {
     url: listener.url,
     port: listener.port,
     metrics,
     async close() {
       ready = false;
-      await stack.disposeAsync();
+      await cleanup.close();
     },
   };
 }

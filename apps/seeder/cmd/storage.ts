@@ -50,6 +50,7 @@ export async function joinSeeders(init: SharingInit): Promise<SharedFills | unde
       tracker,
       pool: host.pool,
       http: host.http,
+      cluster: host.cluster,
       bans: new BanList(),
       downLimiter: host.downLimiter,
       downloadTimeoutMs: seederCfg.downloadTimeout * 1000,
@@ -63,10 +64,10 @@ export async function joinSeeders(init: SharingInit): Promise<SharedFills | unde
 }
 
 /** How other seeders reach this one: as advertised, else at the address it listens at, else at this host's first one. */
-function ownUrl({ seederCfg, daemonCfg }: SeederConfig, port: number): URL {
+function ownUrl({ seederCfg, daemonCfg, cluster }: SeederConfig, port: number): URL {
   const anywhere = daemonCfg.host === "0.0.0.0" || daemonCfg.host === "::";
   const host = seederCfg.advertise ?? (anywhere ? firstAddress() : daemonCfg.host);
-  const scheme = daemonCfg.certFile ? "https" : "http";
+  const scheme = (daemonCfg.certFile ?? cluster.certFile) ? "https" : "http";
   return new URL(`${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`);
 }
 

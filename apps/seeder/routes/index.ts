@@ -6,6 +6,8 @@ import { Hono } from "hono";
 import type { Host } from "../../../lib/bt/host.ts";
 import { peerRoutes } from "../../../lib/bt/peer-routes.ts";
 import type { SeederService } from "../../../lib/bt/seeder-service.ts";
+import { isPartRequest } from "../../../lib/cluster/received.ts";
+import { WEB_SEED_PARAMETER } from "../../../lib/cluster/web-seed-token.ts";
 import { opsRoutes } from "../../../lib/http/ops-routes.ts";
 import type { RequestEnv } from "../../../lib/http/server.ts";
 import type { Logger } from "../../../lib/log/log.ts";
@@ -39,6 +41,7 @@ export function seederRoutes({
     peerRoutes({
       blobs: host.store,
       uploader: host.uploader,
+      cluster: host.cluster,
       limiter: host.upLimiter,
       buffers: host.buffers,
       stopping: host.stopping,
@@ -51,10 +54,13 @@ export function seederRoutes({
     if (!isDigest(text)) return ociError(400, "DIGEST_INVALID", "want /torrents/sha256:<hex>.torrent");
     const handle = await host.store.peek(parseDigest(text), { signal: c.req.raw.signal });
     try {
-      if (!handle?.blob.verified || !handle.blob.isPublic)
+      const { cluster } = host;
+      if (!handle?.blob.verified || !(handle.blob.isPublic || isPartRequest(cluster, c.req.raw, c.env)))
         return ociError(404, "BLOB_UNKNOWN", `${text} is not seeded here`);
-      const webSeed = new URL(`/p2p/v1/blobs/${text}`, c.req.url).href;
-      return c.body((await service.torrent(handle.blob, webSeed)) as Uint8Array<ArrayBuffer>, 200, {
+      const webSeed = new URL(`/p2p/v1/blobs/${text}`, c.req.url);
+      const token = handle.blob.isPublic ? undefined : cluster.webSeedToken(text);
+      if (token) webSeed.searchParams.set(WEB_SEED_PARAMETER, token);
+      return c.body((await service.torrent(handle.blob, webSeed.href)) as Uint8Array<ArrayBuffer>, 200, {
         "content-type": "application/x-bittorrent",
         "content-disposition": `attachment; filename="${parseDigest(text).hex}.torrent"`,
       });

@@ -2,6 +2,7 @@
  * Starts a tracker: from the command line, or inside another process (`eagle up`).
  * @module
  */
+import { clusterAuth } from "../../../lib/cluster/from-config.ts";
 import type { TrackerConfig } from "../../../lib/config/tracker.ts";
 import { serve } from "../../../lib/http/server.ts";
 import type { Logger } from "../../../lib/log/log.ts";
@@ -29,12 +30,15 @@ export async function startTracker(config: TrackerConfig, { log }: { log: Logger
   const { host, port, interval, certFile, keyFile } = config.trackerCfg;
   const store = new MemorySwarmStore();
   let ready = true;
-  const app = createTrackerApp({ store, interval, log, metrics: createMetrics("tracker"), ready: () => ready });
+  const cluster = clusterAuth(config.cluster, { log });
+  const tls = cluster.serverTls(certFile && keyFile ? { cert: certFile.content, key: keyFile.content } : undefined);
+  const metrics = createMetrics("tracker");
+  const app = createTrackerApp({ store, interval, cluster, log, metrics, ready: () => ready });
   const listener = await serve({
     host,
     port,
     fetch: (request, env) => app.fetch(request, env),
-    ...(certFile && keyFile ? { tls: { cert: certFile.content, key: keyFile.content } } : {}),
+    ...(tls ? { tls } : {}),
     log,
   });
   log.info("tracker listens", { url: listener.url, interval });

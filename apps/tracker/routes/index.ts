@@ -1,5 +1,6 @@
 /** @module The tracker as a fetch handler: all routes on one port. */
 import { Hono } from "hono";
+import { ClusterAuth } from "../../../lib/cluster/cluster-auth.ts";
 import { type Logger, silentLogger } from "../../../lib/log/log.ts";
 import type { Metrics } from "../../../lib/metrics/metrics.ts";
 import { MemorySwarmStore } from "../../../lib/tracker/memory-store.ts";
@@ -16,6 +17,8 @@ export interface TrackerAppInit {
   readonly store?: SwarmStore;
   /** Told to peers, seconds. @default 60 */
   readonly interval?: number;
+  /** Tells the cluster's own parts. @default everybody is a stranger */
+  readonly cluster?: ClusterAuth;
   readonly log?: Logger;
   readonly metrics?: Pick<Metrics, "announces" | "requests" | "render">;
   /** Monotonic clock of the default store, ms. */
@@ -35,15 +38,16 @@ export function createTrackerApp({
   random,
   store = new MemorySwarmStore({ ...(now && { now }), ...(random && { random }) }),
   interval = 60,
+  cluster = new ClusterAuth(),
   log = silentLogger,
   metrics,
   ready = () => true,
 }: TrackerAppInit = {}): Hono<TrackerEnv> {
-  const protocol = new TrackerProtocol({ store, interval });
+  const protocol = new TrackerProtocol({ store, interval, isClosed: cluster.closed });
   const counted = metrics === undefined ? {} : { metrics };
   const app = new Hono<TrackerEnv>()
-    .route("/", announceRoutes({ protocol, ...counted }))
-    .route("/", holdingsRoutes({ protocol, ...counted }))
+    .route("/", announceRoutes({ protocol, cluster, ...counted }))
+    .route("/", holdingsRoutes({ protocol, cluster, ...counted }))
     .route("/", healthRoutes({ store, ready, ...counted }));
   app.notFound((c) => c.text("no such route; a tracker has /announce and /scrape\n", 404));
   app.onError((error, c) => {

@@ -77,7 +77,7 @@ export class SharedFills implements AsyncDisposable {
     context.log.info("another seeder reads a blob: following it", { blob: blob.id, owner: look.owner.host });
     const fetch = new Fetch(
       blob,
-      { url: request.url, origin: turn.origin, isPublic: true },
+      { url: request.url, origin: turn.origin, isPublic: true, asPart: true },
       { ...context, metainfo: { streamMetaInfo: (query) => turn.streamMetaInfo(query) } },
     );
     await fetch.run(request.signal);
@@ -101,8 +101,14 @@ export class SharedFills implements AsyncDisposable {
   #clientOf(seeder: URL): MetaInfoClient {
     const known = this.#clients.get(seeder.href);
     if (known) return known;
-    const { log } = this.#init.context;
-    const client = new MetaInfoClient({ seeders: [seeder], deadlineMs: 3000, progressTimeoutMs: SILENCE_MS, log });
+    const { log, cluster } = this.#init.context;
+    const client = new MetaInfoClient({
+      seeders: [seeder],
+      deadlineMs: 3000,
+      progressTimeoutMs: SILENCE_MS,
+      log,
+      ...(cluster ? { cluster } : {}),
+    });
     this.#clients.set(seeder.href, client);
     return client;
   }

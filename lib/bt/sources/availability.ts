@@ -12,7 +12,7 @@ import { SourceError } from "./source.ts";
  * @throws SourceError gone (no such blob there), failed, liar (nonsense).
  */
 export async function followAvailability(
-  http: HttpClient,
+  http: Pick<HttpClient, "request">,
   {
     url,
     headers,

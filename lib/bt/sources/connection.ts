@@ -57,18 +57,26 @@ export interface PeerEndpoint {
   readonly secure?: boolean;
 }
 
+/** What TLS is made of, PEM texts; see `ClusterTls`. */
+export interface PeerTls {
+  readonly ca?: string;
+  readonly own?: { readonly cert: string; readonly key: string };
+}
+
 /** Opens connections that share a read buffer; one instance a host. */
 export class Connector {
   readonly #buffer = new Uint8Array(READ_BUFFER);
   readonly #connectTimeoutMs: number;
+  readonly #tls: PeerTls;
 
-  constructor({ connectTimeoutMs = 3000 }: { connectTimeoutMs?: number } = {}) {
+  constructor({ connectTimeoutMs = 3000, tls = {} }: { connectTimeoutMs?: number; tls?: PeerTls } = {}) {
     this.#connectTimeoutMs = connectTimeoutMs;
+    this.#tls = tls;
   }
 
   /** @throws PeerError connect */
   open(endpoint: PeerEndpoint): Promise<Connection> {
-    return Connection.open(endpoint, this.#buffer, this.#connectTimeoutMs);
+    return Connection.open(endpoint, { buffer: this.#buffer, timeoutMs: this.#connectTimeoutMs, tls: this.#tls });
   }
 }
 
@@ -79,11 +87,11 @@ export class Connection {
   #exchange: Exchange | undefined;
   #closed: PeerError | undefined;
 
-  private constructor(endpoint: PeerEndpoint, buffer: Uint8Array) {
+  private constructor(endpoint: PeerEndpoint, { buffer, tls }: { buffer: Uint8Array; tls: PeerTls }) {
     this.#authority = endpoint.host.includes(":")
       ? `[${endpoint.host}]:${endpoint.port}`
       : `${endpoint.host}:${endpoint.port}`;
-    this.#socket = endpoint.secure ? this.#connectSecurely(endpoint) : this.#connect(endpoint, buffer);
+    this.#socket = endpoint.secure ? this.#connectSecurely(endpoint, tls) : this.#connect(endpoint, buffer);
   }
 
   #connect({ host, port }: PeerEndpoint, buffer: Uint8Array): Socket {
@@ -102,11 +110,13 @@ export class Connection {
   }
 
   /** TLS decrypts into buffers of its own. */
-  #connectSecurely({ host, port }: PeerEndpoint): Socket {
+  #connectSecurely({ host, port }: PeerEndpoint, { ca, own }: PeerTls): Socket {
     const socket = connectSecurely({
       host,
       port,
       ALPNProtocols: ["http/1.1"],
+      ...(ca === undefined ? {} : { ca }),
+      ...own,
       ...(isIP(host) ? {} : { servername: host }),
     });
     socket.setNoDelay(true);
@@ -114,8 +124,11 @@ export class Connection {
     return socket;
   }
 
-  static async open(endpoint: PeerEndpoint, buffer: Uint8Array, timeoutMs: number): Promise<Connection> {
-    const connection = new Connection(endpoint, buffer);
+  static async open(
+    endpoint: PeerEndpoint,
+    { timeoutMs, ...init }: { buffer: Uint8Array; timeoutMs: number; tls: PeerTls },
+  ): Promise<Connection> {
+    const connection = new Connection(endpoint, init);
     const socket = connection.#socket;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(

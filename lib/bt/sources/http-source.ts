@@ -3,6 +3,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { ClusterAuth } from "../../cluster/cluster-auth.ts";
+import { ClusterHttp } from "../../cluster/cluster-http.ts";
 import type { HttpClient } from "../../http/client.ts";
 import type { Bitfield } from "../bitfield.ts";
 import type { Layout } from "../layout.ts";
@@ -23,7 +25,11 @@ export interface HttpSourceInit {
   readonly digest: string;
   readonly layout: Layout;
   readonly pool: ConnectionPool;
-  readonly http: HttpClient;
+  readonly http: Pick<HttpClient, "request">;
+  /** Signs the requests. @default everybody is a stranger */
+  readonly cluster?: ClusterAuth | undefined;
+  /** false: requests ask for what anyone may have. @default true */
+  readonly asPart?: boolean;
   /** The `Eagle-Peer` header of this host. */
   readonly self: string;
   /** Requests under way at most. */
@@ -39,9 +45,14 @@ export class HttpSource implements PieceSource {
   #onChange: (change: SourceChange) => void = () => {};
   readonly #stop = new AbortController();
   readonly #init: HttpSourceInit;
+  readonly #cluster: ClusterAuth;
+  readonly #url: URL;
 
   constructor(init: HttpSourceInit) {
     this.#init = init;
+    this.#cluster = init.cluster ?? new ClusterAuth();
+    const scheme = init.endpoint.secure ? "https" : "http";
+    this.#url = new URL(`${scheme}://${authority(init.endpoint)}/p2p/v1/blobs/${init.digest}`);
     this.kind = init.kind;
     this.depth = init.depth ?? 1;
     this.name = authority(init.endpoint);
@@ -60,8 +71,9 @@ export class HttpSource implements PieceSource {
   start(onChange: (change: SourceChange) => void): void {
     this.#onChange = onChange;
     if (this.chooses) return;
-    followAvailability(this.#init.http, {
-      url: new URL(`http://${this.name}/p2p/v1/blobs/${this.#init.digest}/pieces`),
+    const { http, asPart = true } = this.#init;
+    followAvailability(new ClusterHttp(http, this.#cluster, { asPart }), {
+      url: new URL(`${this.#url}/pieces`),
       headers: { [HEADER.peer]: this.#init.self },
       count: this.#init.layout.count,
       onLine: (line) => this.#onLine(line),
@@ -124,18 +136,24 @@ export class HttpSource implements PieceSource {
     headers: Record<string, string>;
     body?: Uint8Array;
   } {
-    const path = `/p2p/v1/blobs/${this.#init.digest}`;
+    const { layout, self, asPart = true } = this.#init;
     if (ask.piece !== undefined) {
-      const { layout } = this.#init;
       return {
         method: "GET",
-        path,
-        headers: { Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}` },
+        path: this.#url.pathname,
+        headers: {
+          Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}`,
+          ...this.#cluster.headers("GET", this.#url, { asPart }),
+        },
       };
     }
-    const headers: Record<string, string> = { [HEADER.peer]: this.#init.self };
+    const url = new URL(`${this.#url}/next`);
+    const headers: Record<string, string> = {
+      [HEADER.peer]: self,
+      ...this.#cluster.headers("POST", url, { asPart }),
+    };
     if (ask.want !== undefined) headers[HEADER.want] = String(ask.want);
-    return { method: "POST", path: `${path}/next`, headers, body: ask.asked.bytes };
+    return { method: "POST", path: url.pathname, headers, body: ask.asked.bytes };
   }
 
   #pieceOf(head: ResponseHead, ask: PieceAsk): number {

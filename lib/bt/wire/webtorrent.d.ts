@@ -25,7 +25,7 @@ declare module "webtorrent" {
     readonly peerChoking: boolean;
     readonly peerInterested: boolean;
     readonly hasFast: boolean;
-    readonly isSeeder?: boolean;
+    isSeeder?: boolean;
     readonly requests: readonly WireRequest[];
     readonly peerRequests: readonly WireRequest[];
     readonly peerPieces: { get(index: number): boolean };
@@ -40,6 +40,7 @@ declare module "webtorrent" {
     cancel(index: number, offset: number, length: number): void;
     have(index: number): void;
     uninterested(): void;
+    unchoke(): void;
     destroy(): void;
     /** Bytes that the next message needs. */
     readonly _parserSize: number;
@@ -56,11 +57,12 @@ declare module "webtorrent" {
     readonly wires: readonly Wire[];
     /** @param peer `host:port`, IPv6 in brackets */
     addPeer(peer: string): boolean;
-    removePeer(peer: string): void;
     destroy(callback?: (error: Error | null) => void): void;
     /** Looks which pieces are in the store. */
     _verifyPieces: (callback: (error: Error | null) => void) => void;
     _markVerified(index: number): void;
+    /** By address. One that fails is tried again as often as `retries` is below 3. */
+    readonly _peers: ReadonlyMap<string, { retries: number }>;
   }
 
   export interface ChunkStore {

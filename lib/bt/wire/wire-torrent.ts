@@ -139,7 +139,7 @@ export class WireTorrent {
     const { bans, limiter, log, onBytes, onSource, onUse } = this.#init;
     const peer = { host: wire.remoteAddress ?? "", port: wire.remotePort ?? 0, peerId: wire.peerId };
     if (bans.has(peer)) {
-      wire.destroy();
+      this.#leave(wire, address);
       return;
     }
     guard(wire, log);
@@ -157,8 +157,7 @@ export class WireTorrent {
       layout,
       onLiar: () => {
         bans.add(peer);
-        wire.destroy();
-        if (address) this.#torrent.removePeer(address);
+        this.#leave(wire, address);
       },
     });
     this.#links.set(wire, { source, movedAt: performance.now() });
@@ -176,8 +175,25 @@ export class WireTorrent {
     const look = () => queueMicrotask(() => this.#leaveSeed(wire, name));
     for (const event of ["bitfield", "have-all", "have"]) wire.on(event, look);
     wire.once("close", () => this.#links.delete(wire));
+    setImmediate(() => this.#mend(wire));
     log.debug("a wire peer is here", { peer: name, direction: wire.type });
     onSource(source);
+  }
+
+  /**
+   * WebTorrent takes a peer that has not told its pieces for a seed, and listens a moment too late for what came
+   * together with the handshake: both would be choked, for ever or for 10 s.
+   */
+  #mend(wire: Wire): void {
+    if (wire.destroyed || this.#isSeed(wire)) return;
+    wire.isSeeder = false;
+    if (wire.peerInterested && wire.amChoking) wire.unchoke();
+  }
+
+  #isSeed(wire: Wire): boolean {
+    const { count } = this.blob.layout!;
+    for (let piece = 0; piece < count; piece++) if (!wire.peerPieces.get(piece)) return false;
+    return true;
   }
 
   #onPiece(piece: number): void {
@@ -192,14 +208,21 @@ export class WireTorrent {
 
   /** Two that have everything have nothing to tell each other. */
   #leaveSeed(wire: Wire, name: string): void {
-    if (!wire.isSeeder || wire.destroyed || !this.blob.have?.full) return;
+    if (wire.destroyed || !this.blob.have?.full || !this.#isSeed(wire)) return;
     if (this.#seeds.size < 1000) this.#seeds.add(name);
+    this.#leave(wire, name);
+  }
+
+  /** For good: WebTorrent would connect again, for ever where handshakes succeed. */
+  #leave(wire: Wire, address: string | undefined): void {
+    const peer = address === undefined ? undefined : this.#torrent._peers.get(address);
+    if (peer) peer.retries = Number.POSITIVE_INFINITY;
     wire.destroy();
   }
 
   #leaveIdle(): void {
     const now = performance.now();
-    for (const [wire, { movedAt }] of this.#links) if (now - movedAt > IDLE_MS) wire.destroy();
+    for (const [wire, { movedAt, source }] of this.#links) if (now - movedAt > IDLE_MS) this.#leave(wire, source.name);
     if (this.#links.size === 0 && now - this.#usedAt > IDLE_MS) this.close();
   }
 }

@@ -4,6 +4,9 @@
  * because readers take a piece in several steps. One for all blobs of a host.
  */
 
+/** Buffers that wait for their next piece: giving them to the allocator and asking again would cost memory, not save it. */
+const maxFree = 8;
+
 /** The bytes of a piece. Whoever got it gives it back. */
 export interface Block {
   readonly bytes: Uint8Array;
@@ -38,7 +41,7 @@ export class BlockCache {
 
   /** Gives back a buffer that was not filled. */
   discard(buffer: Uint8Array): void {
-    if (this.#free.length < 4) this.#free.push(buffer);
+    if (this.#free.length < maxFree) this.#free.push(buffer);
   }
 
   /** A piece that was kept. */

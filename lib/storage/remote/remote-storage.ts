@@ -34,7 +34,7 @@ import { HotTier } from "./hot-tier.ts";
 import { RemoteBlob, type RemoteBlobs } from "./remote-blob.ts";
 
 /** Memory of pieces that were just read, bytes. */
-const blockBudget = 16 * 1024 * 1024;
+const blockBudget = 12 * 1024 * 1024;
 /** Ranged reads at once, over all blobs. */
 const readsAtOnce = 3;
 const maxMetaInfo = 64 * 1024 * 1024;

@@ -90,8 +90,8 @@ export class Eagle implements Contender {
     return this.#proxies.get(host);
   }
 
-  async arm(host: HostName): Promise<Pull> {
-    const { rig, blobs } = this.#arena;
+  async arm(host: HostName, blobs: readonly BlobFile[] = this.#arena.blobs): Promise<Pull> {
+    const { rig } = this.#arena;
     const curls = await Promise.all(
       blobs.map((blob) =>
         armCurl(this.#arena, host, {

@@ -23,6 +23,8 @@ import { Eagle } from "./eagle.ts";
 export interface RunOptions {
   runtime: Runtime;
   blobs: readonly BlobFile[];
+  /** A blob that Eagle's hosts pull before the clock starts: a host that runs for a while has its code compiled. */
+  warmUp?: BlobFile | undefined;
   directory?: string | undefined;
   profile?: string | undefined;
 }
@@ -64,7 +66,7 @@ const fastRate = 2000;
 /** Runs it. @throws Error when a host does not get the right bytes. */
 export async function runSwarm(spec: SwarmCase, client: ClientName, options: RunOptions): Promise<RunFigures> {
   const { hosts: count, rate, size, blobs, slowRate, misdeed } = spec;
-  const needs = size * blobs * (count + 3);
+  const needs = size * blobs * (count + 3) + (options.warmUp?.size ?? 0) * (count + 2);
   await using rig = createWorkspace({ needs, parent: options.directory });
   const net = await Net.create(rig, {
     hosts: count + (misdeed ? 1 : 0),
@@ -73,9 +75,10 @@ export async function runSwarm(spec: SwarmCase, client: ClientName, options: Run
     ...(spec.loss !== undefined && { loss: spec.loss }),
   });
   const hosts = net.hosts.slice(0, count);
-  const origin = await startOrigin(rig, net, options.blobs);
+  const origin = await startOrigin(rig, net, [...options.blobs, ...(options.warmUp ? [options.warmUp] : [])]);
   const arena: Arena = { rig, net, hosts, origin, ...options };
   const contender = await setUp(client, arena, spec);
+  if (contender instanceof Eagle && options.warmUp) await pullBefore(contender, hosts, options.warmUp);
   if (slowRate !== undefined) net.shape(hosts.at(-1)!, slowRate);
   if (misdeed) await startBadPeer(arena, net.hosts.at(-1)!, misdeed);
   await sleep(1000);
@@ -105,6 +108,12 @@ export async function startOrigin(rig: Rig, net: Net, blobs: readonly BlobFile[]
     `http://${address}/v2/`,
   ]);
   return address;
+}
+
+async function pullBefore(eagle: Eagle, hosts: readonly HostName[], blob: BlobFile): Promise<void> {
+  const pulls = await Promise.all(hosts.map((host) => eagle.arm(host, [blob])));
+  for (const pull of pulls) pull.go();
+  await Promise.all(pulls.map(({ done }) => done));
 }
 
 async function setUp(client: ClientName, arena: Arena, { cold, rate }: SwarmCase): Promise<Contender> {

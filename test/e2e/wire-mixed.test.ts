@@ -1,0 +1,96 @@
+/**
+ * @module Hosts of Eagle and ordinary BitTorrent clients fetch one blob together, over shaped lines: all get it, and the
+ * hosts of Eagle are hardly slower than among themselves.
+ */
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import bencode from "bencode";
+import { type BlobFile, makeBlobFile } from "../bench/blob-files.ts";
+import type { Arena } from "../bench/swarm/contender.ts";
+import { Eagle } from "../bench/swarm/eagle.ts";
+import { startOrigin } from "../bench/swarm/run.ts";
+import { createWorkspace } from "../bench/workspace.ts";
+import { type BtClientName, needClients, startBtClient } from "../interop/bt-clients.ts";
+import { fileDigest, hexOf } from "../rig/engines/engine.ts";
+import { type HostName, Net } from "../rig/netns.ts";
+import { need } from "../rig/tools.ts";
+
+const skip = need({ tools: ["ip", "tc", "nginx", "curl"], root: true }) || needClients("aria2", "libtorrent");
+/** Mbit/s of every host, both ways. */
+const rate = 100;
+const size = 96 * 1024 * 1024;
+const fastRate = 2000;
+
+test("4 hosts of Eagle, 2 of aria2, 2 of libtorrent", { skip }, async (t) => {
+  const alone = await swarm(t, ["eagle", "eagle", "eagle", "eagle", "eagle", "eagle", "eagle", "eagle"]);
+  const mixed = await swarm(t, ["eagle", "eagle", "eagle", "eagle", "aria2", "aria2", "libtorrent", "libtorrent"]);
+  const slowest = Math.max(...alone.values());
+  for (const [host, seconds] of mixed) {
+    if (Number(host.slice(1)) <= 4)
+      assert.ok(seconds <= 1.3 * slowest, `${host} took ${seconds} s, ${slowest} s alone`);
+  }
+});
+
+/** @returns Seconds until each host had the blob. */
+async function swarm(t: TestContext, kinds: readonly ("eagle" | BtClientName)[]): Promise<Map<HostName, number>> {
+  await using rig = createWorkspace({ needs: size * (kinds.length + 3) });
+  const net = await Net.create(rig, { hosts: kinds.length, rate });
+  const hosts = net.hosts.filter((_, index) => kinds[index] === "eagle");
+  const blob = makeBlobFile(rig.dir, { size, seed: "mixed" });
+  const origin = await startOrigin(rig, net, [blob]);
+  const arena: Arena = { rig, net, hosts, blobs: [blob], origin, runtime: "node" };
+  const eagle = await Eagle.start(arena);
+  for (const host of ["origin", "seed"] as const) net.shape(host, fastRate);
+  await eagle.warm(blob);
+  const torrent = await fetchTorrent(arena, blob);
+  for (const host of ["origin", "seed"] as const) net.shape(host, rate);
+  const pulls = await Promise.all(hosts.map(async (host) => [host, await eagle.arm(host)] as const));
+  await sleep(1000);
+  const before = net.traffic();
+  const started = performance.now();
+  const seconds = new Map<HostName, number>();
+  const took = (host: HostName) => seconds.set(host, (performance.now() - started) / 1000);
+  const ended = net.hosts.map(async (host, index) => {
+    const kind = kinds[index]!;
+    if (kind === "eagle") {
+      const [, pull] = pulls.find(([name]) => name === host)!;
+      pull.go();
+      await pull.done;
+      took(host);
+      assert.equal(await fileDigest(eagle.stored(host, blob)), blob.digest);
+      return;
+    }
+    const directory = rig.path(`${kind}-${host}`);
+    const start = net.start.bind(net, host);
+    const client = await startBtClient(rig, kind, { torrent, directory, address: net.address(host), start });
+    await client.complete({ timeoutMs: 240_000 });
+    took(host);
+    assert.equal(await fileDigest(`${directory}/${hexOf(blob.digest)}.layer`), blob.digest);
+  });
+  await Promise.all(ended);
+  const after = net.traffic();
+  for (const [index, host] of net.hosts.entries()) {
+    const [sent, received] = (["sent", "received"] as const).map(
+      (way) => (after.get(host)![way] - before.get(host)![way]) / size,
+    );
+    t.diagnostic(
+      `${kinds[index]} ${host}: ${seconds.get(host)!.toFixed(1)} s, sent ${sent!.toFixed(2)}, received ${received!.toFixed(2)} blobs`,
+    );
+  }
+  t.diagnostic(`seeder sent ${((after.get("seed")!.sent - before.get("seed")!.sent) / size).toFixed(2)} blobs`);
+  return seconds;
+}
+
+/** The torrent of the seeder's page. @returns its path */
+async function fetchTorrent({ rig, net }: Arena, blob: BlobFile): Promise<string> {
+  const path = rig.path("mixed.torrent");
+  const url = `http://${net.address("seed")}:55008/torrents/${blob.digest}.torrent`;
+  await net.run("seed", "curl", ["-q", "--noproxy", "*", "-sS", "-f", "-o", path, url]);
+  if (process.env.MIXED_WIRE_ONLY) {
+    const { "url-list": _, ...rest } = bencode.decode(await readFile(path)) as Record<string, unknown>;
+    await writeFile(path, bencode.encode(rest));
+  }
+  return path;
+}
