@@ -58,7 +58,7 @@ interface Active extends Flight {
 interface SourceState {
   readonly source: PieceSource;
   /** Requests under way, those whose piece the source will choose included. */
-  busy: number;
+  readonly requests: Set<AbortController>;
   failures: number;
   /** Monotonic ms before which it is not asked. */
   restUntil: number;
@@ -113,7 +113,7 @@ export class Download {
       source.close();
       return;
     }
-    this.#sources.set(source, { source, busy: 0, failures: 0, restUntil: 0 });
+    this.#sources.set(source, { source, requests: new Set(), failures: 0, restUntil: 0 });
     source.start((change) => this.#onSourceChange(source, change));
     this.#schedule();
   }
@@ -125,9 +125,11 @@ export class Download {
 
   /** Leaves a source; its requests are given up. */
   remove(source: PieceSource, error: SourceError): void {
-    if (!this.#sources.delete(source)) return;
+    const state = this.#sources.get(source);
+    if (!state) return;
+    this.#sources.delete(source);
     source.close();
-    for (const flight of this.#allFlights()) if (flight.source === source) flight.abort.abort();
+    for (const request of state.requests) request.abort();
     this.#recount();
     this.#init.onLeave?.(source, error);
     this.#schedule();
@@ -198,7 +200,7 @@ export class Download {
     const urgent = urgentPieces(this.#blob, { now, medianMs: this.#median.value });
     for (const state of this.#sources.values()) {
       if (state.restUntil > now) continue;
-      while (state.busy < state.source.depth) {
+      while (state.requests.size < state.source.depth) {
         if (!this.#ask(state, urgent, now)) break;
       }
     }
@@ -279,6 +281,7 @@ export class Download {
     const abort = new AbortController();
     const startedAt = this.#now();
     let flight: Active | undefined;
+    let taken = 0;
     const track = (index: number): Active => {
       flight ??= this.#takeOff({
         piece: index,
@@ -292,14 +295,13 @@ export class Download {
       return flight;
     };
     if (piece !== undefined) track(piece);
-    state.busy += 1;
+    state.requests.add(abort);
     const stopped = () => abort.abort();
     this.#stop.signal.addEventListener("abort", stopped, { once: true });
     try {
-      await this.#init.limiter.take(
-        piece === undefined ? this.#layout.pieceLength : this.#layout.length(piece),
-        abort.signal,
-      );
+      const wanted = piece === undefined ? this.#layout.pieceLength : this.#layout.length(piece);
+      await this.#init.limiter.take(wanted, abort.signal);
+      taken = wanted;
       const fetched = await source.fetch(this.#message({ piece, asked, want, signal: abort.signal, track }));
       state.failures = 0;
       if (flight) flight.arrived = true;
@@ -309,7 +311,8 @@ export class Download {
       this.#onFailure(state, error, abort.signal.aborted);
     } finally {
       this.#stop.signal.removeEventListener("abort", stopped);
-      state.busy -= 1;
+      state.requests.delete(abort);
+      this.#init.limiter.charge((flight?.received ?? 0) - taken);
       if (flight) this.#land(flight);
       this.#schedule();
     }

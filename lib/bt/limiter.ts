@@ -70,7 +70,7 @@ export class RateLimiter {
     }
   }
 
-  /** Takes note of bytes that went without asking. */
+  /** Takes note of bytes that went without asking; a negative number gives back what was taken and not used. */
   charge(bytes: number): void {
     if (this.#rate <= 0) return;
     this.#refill();
