@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { silentLogger } from "../log/log.ts";
-import { parseDigest } from "../registry/digest.ts";
+import { type Digest, parseDigest } from "../registry/digest.ts";
 import { RegistryError } from "../registry/errors.ts";
 import type { Caller, OriginClient } from "../registry/origin-client.ts";
 import { Upstreams } from "../registry/upstreams.ts";
-import { AccessChecker, type AccessQuery } from "./access.ts";
+import { AccessChecker, type AccessPolicy, type AccessQuery } from "./access.ts";
 
 const digest = parseDigest(`sha256:${"a".repeat(64)}`);
 const upstream = new Upstreams({ origin: "http://127.0.0.1:5000" }).default!;
@@ -18,18 +18,22 @@ const withPassword = new Upstreams({
 type Head = Awaited<ReturnType<OriginClient["headBlob"]>>;
 
 /** A checker over an origin that answers as told, on a clock that the test moves. */
-function checkerOf(answer: (caller: Caller, repository: string) => Head | Promise<Head>) {
+function checkerOf(
+  answer: (caller: Caller, repository: string, digest: Digest) => Head | Promise<Head>,
+  { policy = "private" }: { policy?: AccessPolicy } = {},
+) {
   const asked: string[] = [];
   const clock = { now: 0 };
   const access = new AccessChecker({
     origins: {
       async headBlob(_, repository, asking, { caller }) {
         asked.push(`${repository} ${asking.hex.slice(0, 2)} ${caller.kind}`);
-        return answer(caller, repository);
+        return answer(caller, repository, asking);
       },
     },
     log: silentLogger,
     now: () => clock.now,
+    policy,
   });
   const query = (changes: Partial<AccessQuery> = {}): AccessQuery => ({
     upstream,
@@ -53,7 +57,8 @@ test("what anyone may read is public, by one HEAD for all who ask", async () => 
   const verdicts = await Promise.all(
     Array.from({ length: 30 }, (_, index) => access.check(query({ authorization: index % 2 ? "Basic x" : undefined }))),
   );
-  for (const verdict of verdicts) assert.deepEqual(verdict, { kind: "allowed", isPublic: true, size: 42 });
+  for (const verdict of verdicts)
+    assert.deepEqual(verdict, { kind: "allowed", isPublic: true, confirmed: true, size: 42 });
   assert.equal(asked.length, 1);
 });
 
@@ -64,6 +69,7 @@ test("a private blob is the caller's alone: its credentials are asked about, nob
   assert.deepEqual(await access.check(query({ authorization: "Basic right" })), {
     kind: "allowed",
     isPublic: false,
+    confirmed: true,
     size: 42,
   });
   for (const authorization of [undefined, "Basic wrong"]) {
@@ -81,6 +87,7 @@ test("the operator's credentials stand in for a caller without any", async () =>
   assert.deepEqual(await access.check(query({ upstream: withPassword })), {
     kind: "allowed",
     isPublic: false,
+    confirmed: true,
     size: 42,
   });
   assert.equal((await access.check(query())).kind, "refused");
@@ -123,7 +130,7 @@ test("an allowance outlives the origin for an hour, a refusal does not", async (
   await access.check(query({ repository: "no" }));
   down = true;
   clock.now = 3_599_000;
-  assert.deepEqual(await access.check(query()), { kind: "allowed", isPublic: true, size: 42 });
+  assert.deepEqual(await access.check(query()), { kind: "allowed", isPublic: true, confirmed: true, size: 42 });
   assert.equal((await access.check(query({ repository: "no" }))).kind, "unknown");
   assert.equal((await access.check(query({ repository: "new" }))).kind, "unknown");
   clock.now = 3_600_001;
@@ -149,6 +156,7 @@ test("an origin that limits the anonymous only still hears a caller with credent
     assert.deepEqual(await access.check(query({ authorization: "Basic right" })), {
       kind: "allowed",
       isPublic: false,
+      confirmed: true,
       size: 42,
     });
     const verdict = await access.check(query());
@@ -163,4 +171,149 @@ test("errors of any kind are a verdict; only the caller's own signal rejects", a
   assert.equal((await access.check(query())).kind, "unknown");
   const aborted = AbortSignal.abort(new Error("left"));
   await assert.rejects(access.check(query({ repository: "z", signal: aborted })), /left/);
+});
+
+const other = parseDigest(`sha256:${"b".repeat(64)}`);
+const third = parseDigest(`sha256:${"c".repeat(64)}`);
+const saysRight = (caller: Caller) => caller.kind === "caller" && caller.authorization === "Basic right";
+
+test("a right is one to the repository: with the manifest known, a public image costs one question", async () => {
+  const { access, asked, clock, query } = checkerOf(() => ok);
+  access.learn(upstream, "a/b", [digest, other, third]);
+  assert.deepEqual(await access.check(query()), { kind: "allowed", isPublic: true, confirmed: true, size: 42 });
+  for (const named of [other, third]) {
+    const verdict = await access.check(query({ digest: named, authorization: "Basic any" }));
+    assert.deepEqual(verdict, { kind: "allowed", isPublic: true, confirmed: false, size: undefined });
+  }
+  assert.equal(asked.length, 1);
+  clock.now = 60_000;
+  await Promise.all([other, third].map((each) => access.check(query({ digest: each }))));
+  assert.equal(asked.length, 3, "with the right gone each is asked about, and confirmed");
+});
+
+test("who was given the manifest just now has the right", async () => {
+  const { access, asked, query } = checkerOf(() => ok);
+  access.learn(upstream, "a/b", [digest], { caller: { kind: "caller", authorization: undefined } });
+  assert.equal((await access.check(query())).kind, "allowed");
+  assert.equal(asked.length, 0);
+});
+
+test("a manifest's word is not enough for a blob that is private here, nor for a caller's own right", async () => {
+  const stolen = checkerOf((_caller, repository, asking) =>
+    repository === "mine/own" && asking.hex === digest.hex ? { status: 404 } : ok,
+  );
+  // Some registries take manifests that name what the repository does not have.
+  stolen.access.learn(upstream, "mine/own", [digest, other], { caller: { kind: "anonymous" } });
+  const theft = stolen.query({ repository: "mine/own", isPrivateHere: true });
+  assert.deepEqual(await stolen.access.check(theft), { kind: "refused", status: 404, challenge: undefined });
+
+  const { access, asked, query } = checkerOf((caller) => (saysRight(caller) ? ok : challenged));
+  access.learn(upstream, "a/b", [digest], { caller: { kind: "caller", authorization: "Basic right" } });
+  const verdict = await access.check(query({ authorization: "Basic right" }));
+  assert.ok(verdict.kind === "allowed" && verdict.confirmed && !verdict.isPublic);
+  assert.deepEqual(asked, ["a/b aa anonymous", "a/b aa caller"]);
+});
+
+test("a reader of A gets nothing of B by naming B's digest under A", async () => {
+  const { access, asked, query } = checkerOf((caller, repository, asking) => {
+    if (!saysRight(caller)) return challenged;
+    return (repository === "a/b") === (asking.hex === digest.hex) ? ok : { status: 404 };
+  });
+  const authorization = "Basic right";
+  assert.equal((await access.check(query({ repository: "b/b", digest: other, authorization }))).kind, "allowed");
+  assert.equal((await access.check(query({ authorization }))).kind, "allowed");
+  for (let round = 0; round < 2; round++) {
+    const theft = await access.check(query({ digest: other, authorization, isPrivateHere: true }));
+    assert.deepEqual(theft, { kind: "refused", status: 404, challenge: undefined });
+  }
+  const before = asked.length;
+  assert.equal((await access.check(query({ authorization }))).kind, "allowed", "its right to A is untouched");
+  assert.equal(asked.length, before);
+});
+
+test("for a blob that is private here the caller is asked about first: one question", async () => {
+  const { access, asked, clock, query } = checkerOf((caller) => (saysRight(caller) ? ok : challenged));
+  const mine = query({ authorization: "Basic right", isPrivateHere: true });
+  for (let round = 0; round < 3; round++) {
+    assert.equal((await access.check(mine)).kind, "allowed");
+    assert.equal((await access.check(query({ authorization: "Basic right" }))).kind, "allowed");
+    assert.equal(asked.length, round + 1);
+    clock.now += 60_000;
+  }
+  // So also for other blobs of a repository that has refused the anonymous.
+  const closed = checkerOf((caller) => (saysRight(caller) ? ok : challenged));
+  await closed.access.check(closed.query());
+  await closed.access.check(closed.query({ digest: other, authorization: "Basic right" }));
+  assert.deepEqual(closed.asked, ["a/b aa anonymous", "a/b bb caller"]);
+});
+
+test("a refusal is told again for ten seconds; what was missing may have been pushed", async () => {
+  let now: Head = challenged;
+  const { access, asked, clock, query } = checkerOf(() => now);
+  await access.check(query());
+  now = ok;
+  clock.now = 9999;
+  assert.deepEqual(await access.check(query()), { kind: "refused", status: 401, challenge: 'Basic realm="x"' });
+  clock.now = 10_000;
+  assert.equal((await access.check(query())).kind, "allowed");
+  assert.equal(asked.length, 2);
+  const missing = query({ repository: "new/one" });
+  now = { status: 404 };
+  assert.equal((await access.check(missing)).kind, "refused");
+  now = ok;
+  assert.equal((await access.check(missing)).kind, "allowed");
+});
+
+test("what the origin took away is not given back while it is down", async () => {
+  for (const refusal of [challenged, { status: 403 }, { status: 404 }] as Head[]) {
+    let answer: Head | "down" = ok;
+    const { access, clock, query } = checkerOf((caller) => {
+      if (answer === "down") throw new RegistryError("unavailable", "no connection");
+      return saysRight(caller) ? answer : challenged;
+    });
+    const mine = query({ authorization: "Basic right", isPrivateHere: true });
+    assert.equal((await access.check(mine)).kind, "allowed");
+    clock.now += 60_000;
+    answer = refusal;
+    assert.equal((await access.check(mine)).kind, "refused");
+    clock.now += 60_000;
+    answer = "down";
+    assert.equal((await access.check(mine)).kind, "unknown", String(refusal.status));
+  }
+});
+
+test("always: each caller, each blob, each minute", async () => {
+  const { access, asked, clock, query } = checkerOf(
+    (caller) => (caller.kind === "caller" && caller.authorization === "Basic wrong" ? challenged : ok),
+    { policy: "always" },
+  );
+  access.learn(upstream, "a/b", [digest, other], { caller: { kind: "anonymous" } });
+  assert.deepEqual(await access.check(query()), { kind: "allowed", isPublic: true, confirmed: true, size: 42 });
+  for (const name of ["one", "two"]) {
+    const verdict = await access.check(query({ authorization: `Basic ${name}` }));
+    assert.deepEqual(verdict, { kind: "allowed", isPublic: true, confirmed: true, size: 42 }, "public, and checked");
+  }
+  assert.equal((await access.check(query({ authorization: "Basic wrong" }))).kind, "refused");
+  assert.deepEqual(asked, ["a/b aa anonymous", "a/b aa caller", "a/b aa caller", "a/b aa caller"]);
+  await access.check(query({ digest: other, authorization: "Basic one" }));
+  assert.equal(asked.length, 6, "another blob is asked about by itself");
+  await access.check(query({ authorization: "Basic one" }));
+  assert.equal(asked.length, 6);
+  clock.now = 60_000;
+  await access.check(query({ authorization: "Basic one" }));
+  assert.equal(asked.length, 8);
+});
+
+test("always: private stays private, and the operator's credentials serve callers without any", async () => {
+  const { access, query } = checkerOf((caller) => (isAnonymous(caller) ? challenged : ok), { policy: "always" });
+  const allowed = { kind: "allowed", isPublic: false, confirmed: true, size: 42 };
+  assert.deepEqual(await access.check(query({ authorization: "Basic x" })), allowed);
+  assert.deepEqual(await access.check(query({ upstream: withPassword })), allowed);
+  assert.equal((await access.check(query())).kind, "refused");
+});
+
+test("checkPublic uses no credentials", async () => {
+  const { access, asked, query } = checkerOf((caller) => (isAnonymous(caller) ? challenged : ok));
+  assert.equal((await access.checkPublic(query({ upstream: withPassword, authorization: "Basic x" }))).kind, "refused");
+  assert.deepEqual(asked, ["a/b aa anonymous"]);
 });

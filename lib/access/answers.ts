@@ -46,13 +46,13 @@ export class Answers {
   /** Repositories that refused the anonymous, since when. */
   readonly #closed: LRUCache<string, number>;
 
-  /** @param init.eachBlob A right is one to a single blob. @param init.max Entries of each kind. */
+  /** @param init.eachBlob A right is one to a single blob. @param init.max Entries of each kind at most. */
   constructor({ eachBlob, max }: { eachBlob: boolean; max: number }) {
     this.#eachBlob = eachBlob;
     this.#rights = new LRUCache({ max });
     this.#members = new LRUCache({ max });
-    this.#refusals = new LRUCache({ max });
-    this.#closed = new LRUCache({ max });
+    this.#refusals = new LRUCache({ max: Math.min(max, 10_000) });
+    this.#closed = new LRUCache({ max: Math.min(max, 10_000) });
   }
 
   /** What a question is known by. */

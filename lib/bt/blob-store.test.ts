@@ -14,7 +14,10 @@ import { type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
 const blob = testBlob(1_200_000);
 const other = testBlob(900_000, { seed: 5 });
 
-async function openStore(path: string, { limitSize = 10_000_000 }: { limitSize?: number } = {}) {
+async function openStore(
+  path: string,
+  { limitSize = 10_000_000, sharesPrivate = false }: { limitSize?: number; sharesPrivate?: boolean } = {},
+) {
   const events: string[] = [];
   const store = new BlobStore({
     storage: await FsStorage.open({ rootDirectory: path }),
@@ -22,7 +25,8 @@ async function openStore(path: string, { limitSize = 10_000_000 }: { limitSize?:
     minFree: () => 0,
     log: silentLogger,
     metrics: createMetrics("proxy"),
-    onOffer: (digest) => events.push(`offer ${digest}`),
+    sharesPrivate,
+    onOffer: (digest, metainfo) => events.push(`offer ${digest}${metainfo?.isPublic ? "" : " to parts"}`),
     onLeave: (digest) => events.push(`leave ${digest}`),
   });
   await store.start();
@@ -201,4 +205,27 @@ test("closing abandons what arrives", async () => {
   await rejected;
   handle.release();
   await assert.rejects(host.store.acquire(blob.digest, never), BlobError);
+});
+
+test("private blobs are offered to parts where there are parts, and only as long", async () => {
+  await using dir = await tempDir();
+  {
+    await using host = await openStore(dir.path, { sharesPrivate: true });
+    using handle = await host.store.acquire(other.digest, filling(other));
+    await handle.blob.done;
+    assert.deepEqual(host.events, [`offer ${other.digest} to parts`]);
+    assert.equal(await host.store.isPrivate(other.digest), true);
+    assert.equal(await host.store.isPrivate(blob.digest), false, "not here at all");
+  }
+  {
+    await using host = await openStore(dir.path);
+    assert.deepEqual(host.events, []);
+  }
+  await using host = await openStore(dir.path, { sharesPrivate: true });
+  assert.deepEqual(host.events, [`offer ${other.digest} to parts`]);
+  using handle = await host.store.acquire(other.digest, never);
+  assert.equal(handle.blob.isPublic, false);
+  await host.store.publish(handle.blob);
+  assert.deepEqual(host.events.slice(1), [`offer ${other.digest}`], "told again, since now it is anybody's");
+  assert.equal(await host.store.isPrivate(other.digest), false);
 });

@@ -141,7 +141,10 @@ export class BlobStore implements AsyncDisposable {
 
   /** Whether the blob is here, or arriving, and not everybody may read it. */
   async isPrivate(digest: Digest, options: { signal?: AbortSignal } = {}): Promise<boolean> {
-    if (!this.has(digest)) return false;
+    const here = this.has(digest);
+    if (!here) return false;
+    // Every committed blob that anyone may read is offered; without the metainfo of those elsewhere that is not known.
+    if (here === "committed" && !this.#init.storage.remote) return this.#offered.get(digest.hex) !== true;
     const handle = await this.peek(digest, options);
     handle?.release();
     return handle !== undefined && !handle.blob.isPublic;

@@ -254,7 +254,7 @@ test("a source that leaves in the middle is replaced by what is left, or by a la
   const { download, left } = downloadOf(live);
   const first = new FakeSource(blob, { name: "first" });
   download.add(first);
-  assert.ok(download.has("first"));
+  assert.ok(download.find("first"));
   const running = download.run(never);
   await until(() => (live.have?.count ?? 0) >= 5);
   first.tell({ type: "gone", error: new SourceError("gone", "it stopped") });

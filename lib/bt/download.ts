@@ -118,9 +118,10 @@ export class Download {
     this.#schedule();
   }
 
-  has(name: string): boolean {
-    for (const source of this.#sources.keys()) if (source.name === name) return true;
-    return false;
+  /** The source of a name. */
+  find(name: string): PieceSource | undefined {
+    for (const source of this.#sources.keys()) if (source.name === name) return source;
+    return undefined;
   }
 
   /** Leaves a source; its requests are given up. */

@@ -1,6 +1,7 @@
 /** @module Tests of fetches, with seeders, trackers and origins that behave as the test says. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ClusterAuth } from "../cluster/cluster-auth.ts";
 import { HttpClient } from "../http/client.ts";
 import { serve } from "../http/server.ts";
 import { silentLogger } from "../log/log.ts";
@@ -53,7 +54,11 @@ function originOf(answer: Uint8Array | RegistryError): Origin & { reads: number 
 const down = () => originOf(new RegistryError("unavailable", "no connection"));
 
 /** Another host that has a blob, or what it takes for it. */
-async function peerWith(path: string, of: TestBlob, { isPublic = true }: { isPublic?: boolean } = {}) {
+async function peerWith(
+  path: string,
+  of: TestBlob,
+  { isPublic = true, cluster = new ClusterAuth() }: { isPublic?: boolean; cluster?: ClusterAuth } = {},
+) {
   const live = await arriving(of, path);
   for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
   await live.done;
@@ -62,6 +67,7 @@ async function peerWith(path: string, of: TestBlob, { isPublic = true }: { isPub
   const app = peerRoutes({
     blobs: { peek: async () => ({ blob: live, source: "cache", release() {}, [Symbol.dispose]() {} }) },
     uploader,
+    cluster,
     limiter: new RateLimiter(0),
     buffers: new BufferPool(CHUNK),
   });
@@ -81,10 +87,11 @@ interface HostInit {
   readonly seeder?: { url?: URL; events(): AsyncIterable<BlobEvent> };
   readonly peers?: readonly PeerAddress[];
   readonly maxSize?: number;
+  readonly cluster?: ClusterAuth;
 }
 
 /** An EagleClient in a directory. */
-async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000 }: HostInit = {}) {
+async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000, cluster }: HostInit = {}) {
   const metrics = createMetrics("proxy");
   const store = new BlobStore({
     storage: await FsStorage.open({ rootDirectory: `${path}/host` }),
@@ -105,16 +112,19 @@ async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000 }: Ho
     },
   };
   const opened: string[] = [];
+  const credentials: string[] = [];
   const context: FetchContext = {
     metainfo: seeder && {
-      async streamMetaInfo({ url }) {
+      async streamMetaInfo({ url, authorization }) {
         opened.push(url);
+        if (authorization !== undefined) credentials.push(authorization);
         return { seeder: seeder.url ?? new URL("http://127.0.0.1:1"), events: seeder.events() };
       },
     },
     tracker: tracker as unknown as TrackerClient | undefined,
     pool,
     http,
+    ...(cluster ? { cluster } : {}),
     bans,
     downLimiter: new RateLimiter(0),
     downloadTimeoutMs: 2000,
@@ -130,6 +140,7 @@ async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000 }: Ho
     bans,
     announced,
     opened,
+    credentials,
     async [Symbol.asyncDispose]() {
       await store[Symbol.asyncDispose]();
       pool[Symbol.dispose]();
@@ -419,5 +430,37 @@ test("routes offer public blobs alone, and HEAD leaves nothing open", async () =
     for (const answer of answers) await answer.body?.cancel();
     assert.equal(held, 0, "every handle was released");
     await live.close();
+  }
+});
+
+test("a private blob comes from parts of the cluster, asked as a part, with credentials for the seeder alone", async () => {
+  await using dir = await tempDir();
+  const cluster = new ClusterAuth({ secret: "a secret of the cluster" });
+  await using peer = await peerWith(dir.path, blob, { isPublic: false, cluster });
+  const seeder = { url: peer.url, events: () => told() };
+  const init = { seeder, peers: [peer.address], cluster };
+  const wanted = { isPublic: false, asPart: true, authorization: "Basic x" };
+  {
+    await using host = await hostOf(dir.path, init);
+    const origin = down();
+    using handle = await host.client.acquire(blob.digest, request(origin, wanted));
+    await whole(handle.blob);
+    assert.equal(origin.reads, 0);
+    assert.equal(handle.blob.isPublic, false);
+    assert.deepEqual(host.credentials, ["Basic x"]);
+  }
+  const cases: [string, HostInit, Partial<FetchRequest>][] = [
+    ["as anyone", init, { isPublic: true, authorization: "Basic x" }],
+    ["with another secret", { ...init, cluster: new ClusterAuth({ secret: "some other secret" }) }, wanted],
+    ["without a secret", { seeder, peers: [peer.address] }, wanted],
+  ];
+  for (const [what, other, changes] of cases) {
+    await using place = await tempDir();
+    await using host = await hostOf(place.path, other);
+    const origin = originOf(blob.bytes);
+    using handle = await host.client.acquire(blob.digest, request(origin, changes));
+    await whole(handle.blob);
+    assert.equal(handle.blob.sourceOf(0), "origin", what);
+    if (what !== "with another secret") assert.deepEqual(host.credentials, [], what);
   }
 });

@@ -26,7 +26,7 @@ import { fetchPeerMetainfo } from "./peer-metainfo.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
 import { authority, HttpSource } from "./sources/http-source.ts";
-import type { SourceError } from "./sources/source.ts";
+import { SourceError } from "./sources/source.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
 
@@ -392,7 +392,10 @@ export class Fetch {
       this.#waiting.push([kind, endpoint]);
       return;
     }
-    if (this.#download.has(authority(endpoint))) return;
+    const known = this.#download.find(authority(endpoint));
+    // A seeder that itself still downloads is told of by trackers as well; as a seeder it gives more.
+    if (known && (known.kind === kind || kind === "peer")) return;
+    if (known) this.#download.remove(known, new SourceError("aborted", `${known.name} is a seeder`));
     const self = `${peerId};${peerPort}`;
     const depth = kind === "seeder" ? 2 : 1;
     const [cluster, asPart] = [this.#cluster, this.#asPart];

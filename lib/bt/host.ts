@@ -20,6 +20,7 @@ import { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { createPeerId } from "./peer-id.ts";
 import { CHUNK } from "./piece-stream.ts";
+import { Precedence } from "./precedence.ts";
 import { Connector } from "./sources/connection.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
 import { Uploader } from "./uploader.ts";
@@ -56,6 +57,8 @@ export interface Host extends AsyncDisposable {
   readonly cluster: ClusterAuth;
   readonly store: BlobStore;
   readonly uploader: Uploader;
+  /** Hosts of Eagle before others. */
+  readonly precedence: Precedence;
   /** The standard BitTorrent wire, where it is on. The app lets it listen before `start`. */
   readonly wire: Wire | undefined;
   /** Buffers that blobs are read into, for clients and peers. */
@@ -137,13 +140,15 @@ export async function createHost(
   const upLimiter = new RateLimiter(config.uploadRateLimit);
   const { trackers, zone } = config;
   const peek = (digest: Digest) => store.peek(digest);
+  const precedence = new Precedence();
   const wire = config.bittorrent
-    ? new Wire({ peerId, trackers, zone, http: parts, limiter: upLimiter, peek, log, metrics })
+    ? new Wire({ peerId, trackers, zone, http: parts, limiter: upLimiter, precedence, peek, log, metrics })
     : undefined;
   return {
     cluster,
     store,
     uploader,
+    precedence,
     wire,
     buffers: new BufferPool(CHUNK, MAX_IDLE_BUFFERS),
     downLimiter: new RateLimiter(config.downloadRateLimit),

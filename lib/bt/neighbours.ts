@@ -1,11 +1,17 @@
 /**
- * Which peers a download keeps. A pure function: the product, its tests and the simulator run the same code.
+ * Which peers a download keeps. Pure functions: the product, its tests and the simulator run the same code.
  *
- * A host keeps a bounded number of peers however large the swarm is, so its cost does not grow with it. About twenty
- * random ones connect a swarm of any size within three or four steps. Most are taken from the host's own zone, where
- * bytes are cheap; some must not be, or a zone would get from outside only what the seeder sends into it. Peers that
- * do not answer are left at once; one at a time, those that have had nothing for this host, and those much slower than
- * the others, make room for somebody new, if there is somebody (docs/design.md, "Neighbours").
+ * A host keeps a bounded number of peers however large the swarm is, so its cost does not grow with it; about twenty
+ * random ones connect a swarm of any size within three or four steps. Neighbours follow each other: who asks is asked
+ * back. All hosts should have about the same number of them, since a host with few gets a small share of each peer's
+ * line and falls behind; so a host looks for nearly as many as it may have, and one that is full lets a newcomer in by
+ * leaving an old neighbour, which then has one place to fill and mostly room to wait for it. Otherwise those that came
+ * first would know each other alone.
+ *
+ * Most neighbours are of the host's own zone, where bytes are cheap; some must not be, or a zone would get from outside
+ * only what the seeder sends into it. Peers that do not answer are left at once; one at a time, those that have had
+ * nothing for this host, and those much slower than the others, make room for somebody new, if there is somebody
+ * (docs/design.md, "Neighbours").
  * @module
  */
 
@@ -19,8 +25,10 @@ export interface Neighbour<K> {
   readonly since: number;
   /** Monotonic ms of the oldest request it has not sent a byte for; undefined while it owes none. */
   readonly owingSince: number | undefined;
-  /** Pieces it has that this host lacks. */
-  readonly useful: number;
+  /** Requests under way at it. */
+  readonly requests: number;
+  /** Whether it has a piece that this host lacks. */
+  readonly useful: boolean;
   /** Smoothed ms a piece takes from it; undefined before its first. */
   readonly pieceMs: number | undefined;
   /** Monotonic ms of its latest piece; undefined before its first. */
@@ -58,9 +66,10 @@ export interface NeighbourChoice<K> {
   readonly add: readonly K[];
 }
 
-/** Peers a download keeps unless told otherwise. */
+/** Peers a download keeps at most, unless told otherwise. */
 export const DEGREE = 20;
-export const SEEK = 10;
+/** Peers it looks for: a few less, so that one who lost a neighbour to a newcomer need not take another's. */
+export const SEEK = 17;
 /** The share of the peers that come from other zones, where there are others. */
 const FAR_SHARE = 1 / 8;
 /** A peer that sends no byte of what it was asked for is dead after this, ms, or after so many median piece times. */
@@ -92,12 +101,29 @@ export function chooseNeighbours<K>(state: NeighbourState<K>): NeighbourChoice<K
   return { drop, add: fill(kept, { ...state, degree: Math.min(seek, degree) }) };
 }
 
+/**
+ * Whom a host leaves for a newcomer when it has as many neighbours as it may.
+ * @returns One of the older half, since those who came first have the most neighbours; one that owes nothing, where
+ * there is one. Undefined when there is no neighbour.
+ */
+export function makeRoom<K>({
+  neighbours,
+  random,
+}: {
+  neighbours: readonly Pick<Neighbour<K>, "key" | "since" | "requests">[];
+  random(): number;
+}): K | undefined {
+  const idle = neighbours.filter(({ requests }) => requests === 0);
+  const pool = (idle.length > 0 ? idle : [...neighbours]).sort((one, other) => one.since - other.since);
+  return pool[Math.floor((random() * pool.length) / 2)]?.key;
+}
+
 /** The one to give up for somebody new: it has nothing and had nothing lately, or is much slower than the rest. */
 function leastUseful<K>(kept: readonly Neighbour<K>[], { medianMs, now }: NeighbourState<K>): Neighbour<K> | undefined {
   let worst: Neighbour<K> | undefined;
   let quiet = GRACE_MS;
   for (const neighbour of kept) {
-    if (neighbour.useful > 0) continue;
+    if (neighbour.useful) continue;
     const idleMs = now - Math.max(neighbour.since, neighbour.lastPieceAt ?? 0);
     if (idleMs <= quiet) continue;
     quiet = idleMs;

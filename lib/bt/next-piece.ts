@@ -20,7 +20,10 @@ export interface NextState {
   readonly repeatAfterMs: number;
   /** Monotonic ms. */
   readonly now: number;
-  /** A piece the asker's reader waits for: it comes first where it is there. */
+  /**
+   * A piece the asker's reader waits for: it comes first where it is there, but is not repeated sooner than others.
+   * Hosts that began together wait for the same piece, and would all get it from here instead of from each other.
+   */
   readonly want?: number | undefined;
 }
 
@@ -34,8 +37,9 @@ export type NextChoice =
 
 export function chooseNext(state: NextState): NextChoice {
   const { have, asked, served, servedAt, now } = state;
-  if (state.want !== undefined && have.has(state.want) && !asked.has(state.want)) {
-    return { kind: "piece", piece: state.want };
+  const { want } = state;
+  if (want !== undefined && have.has(want) && !asked.has(want) && !tooSoon(want, state)) {
+    return { kind: "piece", piece: want };
   }
   let best: number | undefined;
   let least = Number.POSITIVE_INFINITY;
@@ -61,4 +65,9 @@ export function chooseNext(state: NextState): NextChoice {
   }
   if (best !== undefined) return { kind: "piece", piece: best };
   return open ? { kind: "later", at: soonest } : { kind: "nothing" };
+}
+
+/** Whether the piece went out a moment ago. */
+function tooSoon(piece: number, { served, servedAt, repeatAfterMs, now }: NextState): boolean {
+  return (served[piece] ?? 0) > 0 && (servedAt[piece] ?? 0) + repeatAfterMs > now;
 }

@@ -23,6 +23,7 @@ import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { encodeMetainfo } from "./metainfo.ts";
 import { pieceStream } from "./piece-stream.ts";
+import type { Precedence } from "./precedence.ts";
 import { PARK_MS, type Uploader } from "./uploader.ts";
 import { HEADER, parsePeerHeader } from "./wire-format.ts";
 
@@ -36,6 +37,8 @@ export interface PeerRoutesInit {
   /** Tells the cluster's own parts. @default everybody is a stranger */
   readonly cluster?: ClusterAuth;
   readonly limiter: RateLimiter;
+  /** Hosts of Eagle before readers of the web seed. @default all alike */
+  readonly precedence?: Precedence;
   /** Buffers that bodies are read into. */
   readonly buffers: BufferPool;
   /** Aborts when this host stops: open lists of pieces end, and requests that wait for a piece. */
@@ -98,7 +101,7 @@ async function withBlob(
 
 /** GET and HEAD of a range; a range that is exactly one piece carries its hash. */
 async function servePieces(
-  { limiter, buffers, onBytes, link }: PeerRoutesInit,
+  { limiter, buffers, precedence, onBytes, link }: PeerRoutesInit,
   c: Context<Env>,
   handle: Handle<LiveBlob>,
 ): Promise<Response> {
@@ -111,7 +114,7 @@ async function servePieces(
     return ociError(404, "BLOB_UNKNOWN", `${blob.digest}: these pieces are not here`);
   }
   const isPiece = HEADER.sha1 in pieceHeaders(blob, start, end);
-  if (link && blob.committed && c.req.raw.method === "GET" && (!isPiece || layout.count === 1)) {
+  if (link && blob.committed && blob.isPublic && c.req.raw.method === "GET" && (!isPiece || layout.count === 1)) {
     // Whatever hinders it, the bytes are here as well.
     const elsewhere = await link(blob.id).catch(() => undefined);
     if (elsewhere) {
@@ -132,6 +135,7 @@ async function servePieces(
         end: to,
         limiter,
         buffers,
+        ...(precedence && !isPiece ? { turn: (bytes, signal) => precedence.turn(bytes, signal) } : {}),
         ...(onBytes ? { onBytes } : {}),
         onClose: () => handle.release(),
       });
@@ -226,6 +230,7 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
   }
   const layout = blob.layout!;
   const [start, end] = [layout.start(upload.piece), layout.end(upload.piece)];
+  const served = init.precedence?.own(end - start);
   const body206 = pieceStream(blob, {
     start,
     end,
@@ -234,6 +239,7 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     ...(init.onBytes ? { onBytes: init.onBytes } : {}),
     onClose: () => {
       upload.done();
+      served?.();
       handle.release();
     },
   });

@@ -111,8 +111,8 @@ test("the endgame asks again for the oldest late piece only", () => {
     [
       3,
       [
-        { piece: 3, startedAt: 9_000, progress: 0 },
-        { piece: 3, startedAt: 9_100, progress: 0 },
+        { piece: 3, startedAt: 9_510, progress: 0 },
+        { piece: 3, startedAt: 9_600, progress: 0 },
       ],
     ],
     [4, [{ piece: 4, startedAt: 9_900, progress: 0 }]],
@@ -120,6 +120,16 @@ test("the endgame asks again for the oldest late piece only", () => {
   assert.equal(pickPiece(state(5, { flights })), 1);
   assert.equal(pickPiece(state(5, { flights, medianMs: undefined })), undefined, "without a measure nothing is late");
   assert.equal(pickPiece(state(5, { flights, medianMs: 10_000 })), undefined);
+});
+
+test("requests to hosts that are gone do not keep a piece from others", () => {
+  const silent = { piece: 0, startedAt: 9_400, progress: 0 };
+  const late = (...under: Flight[]) => isLate(under, { medianMs: 100, now: 10_000 });
+  assert.ok(late(silent, silent));
+  assert.ok(late(silent, silent, { ...silent, progress: 0.1 }));
+  assert.ok(!late(silent, silent, { ...silent, startedAt: 9_900 }), "a third one is given its time");
+  assert.ok(!late(silent, { ...silent, progress: 0.1 }, { ...silent, progress: 0.1 }));
+  assert.ok(!late(...Array(6).fill(silent)), "bounded");
 });
 
 test("an empty source gives nothing", () => {

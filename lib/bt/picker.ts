@@ -43,8 +43,12 @@ const LATE = 2.5;
 const LATE_LEAST_MS = 100;
 /** A piece further in than this is not asked for again: its rest comes sooner than a copy. */
 const FAR_IN = 0.6;
-/** At most so many requests for one piece. */
+/** At most so many requests for one piece... */
 const MAX_COPIES = 2;
+/** ...but those that brought no byte in so many median piece times are to hosts that are gone, and do not count... */
+const SILENT = 5;
+/** ...up to so many. */
+const MAX_REQUESTS = 6;
 
 /** @returns The piece to ask for; undefined when the source has nothing worth asking for now. */
 export function pickPiece(state: PickState): number | undefined {
@@ -96,10 +100,16 @@ function latest(state: PickState): number | undefined {
   return best;
 }
 
-/** Whether a piece under way deserves a second request. */
-export function isLate(under: readonly Flight[], state: Pick<PickState, "medianMs" | "now">): boolean {
+/** Whether a piece under way deserves another request. */
+export function isLate(under: readonly Flight[], { medianMs, now }: Pick<PickState, "medianMs" | "now">): boolean {
   if (under.length === 0) return true;
-  if (under.length >= MAX_COPIES || state.medianMs === undefined) return false;
-  const limit = Math.max(LATE_LEAST_MS, LATE * state.medianMs);
-  return under.every((flight) => state.now - flight.startedAt > limit && flight.progress < FAR_IN);
+  if (under.length >= MAX_REQUESTS || medianMs === undefined) return false;
+  const lateMs = Math.max(LATE_LEAST_MS, LATE * medianMs);
+  const silentMs = (lateMs * SILENT) / LATE;
+  let copies = 0;
+  for (const { startedAt, progress } of under) {
+    if (now - startedAt <= lateMs || progress >= FAR_IN) return false;
+    if (progress > 0 || now - startedAt <= silentMs) copies += 1;
+  }
+  return copies < MAX_COPIES;
 }

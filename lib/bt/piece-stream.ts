@@ -17,6 +17,8 @@ export interface PieceStreamInit {
   readonly limiter: RateLimiter;
   /** Buffers of at least a chunk. */
   readonly buffers: BufferPool;
+  /** Awaited before each chunk, where others go first. */
+  turn?(bytes: number, signal: AbortSignal): Promise<void>;
   onBytes?(bytes: number): void;
   /** Called once, when the stream ended, failed or was cancelled. */
   onClose?(): void;
@@ -25,7 +27,7 @@ export interface PieceStreamInit {
 /** Pulled in chunks of up to 1 MiB. */
 export function pieceStream(
   blob: LiveBlob,
-  { start, end, limiter, buffers, onBytes, onClose }: PieceStreamInit,
+  { start, end, limiter, buffers, turn, onBytes, onClose }: PieceStreamInit,
 ): ReadableStream<Uint8Array> {
   const gone = new AbortController();
   let position = start;
@@ -40,6 +42,7 @@ export function pieceStream(
       async pull(controller) {
         try {
           const length = Math.min(CHUNK, end - position);
+          await turn?.(length, gone.signal);
           await limiter.take(length, gone.signal);
           const chunk = buffers.take().subarray(0, length);
           await blob.read(chunk, position);

@@ -25,14 +25,18 @@ interface Behaviour {
   manners?: BlobManners;
   /** Answers instead, for every blob. */
   status?: number;
+  /** Answers instead to who has other credentials. */
+  guard?: { authorization: string; status: number };
 }
 
 /** A seeder over a registry that has both blobs in `a/b`. */
 async function seederOf(path: string, behaviour: Behaviour = {}, { maxSize = 100_000_000 }: { maxSize?: number } = {}) {
   const registry = await fakeServer((req, res) => {
     const of = [large, tiny].find(({ digest }) => req.url === `/v2/a/b/blobs/${digest}`);
-    if (behaviour.status !== undefined) {
-      res.writeHead(behaviour.status, { "www-authenticate": 'Basic realm="r"', "content-length": 0 }).end();
+    const { guard } = behaviour;
+    const refused = guard && req.headers.authorization !== guard.authorization ? guard.status : behaviour.status;
+    if (refused !== undefined) {
+      res.writeHead(refused, { "www-authenticate": 'Basic realm="r"', "content-length": 0 }).end();
     } else if (!of) res.writeHead(404, { "content-length": 0 }).end();
     else serveBlob(req, res, behaviour.bytes?.(of) ?? of.bytes, behaviour.manners);
   });
@@ -230,4 +234,55 @@ test("the torrent for standard clients has trackers and a web seed around the sa
   );
   assert.match(text, /^d8:announce27:http:\/\/127\.0\.0\.1:1\/announce/);
   assert.ok(!text.includes("eagle-public"));
+});
+
+const right = "Basic cmlnaHQ=";
+
+/** Says to strangers what it is told to say, and gives the blobs to who has the right credentials. */
+function guarded(refusal = 401): Behaviour {
+  return { guard: { authorization: right, status: refusal } };
+}
+
+test("a part has a private blob read in its caller's name; strangers hear what the registry tells them", async () => {
+  for (const [status, code] of [
+    [401, "unauthenticated"],
+    [403, "permission_denied"],
+    [404, "not_found"],
+  ] as const) {
+    await using dir = await tempDir();
+    await using seeder = await seederOf(dir.path, guarded(status));
+    const url = seeder.url(large);
+    const ask = (more: object = {}) => seeder.service.getMetaInfo({ url, signal: live(), ...more });
+    await assert.rejects(ask(), isCode(code));
+    await assert.rejects(ask({ isPart: true }), isCode(code));
+    await ask({ isPart: true, authorization: right });
+    assert.equal(seeder.gets(), 3);
+    await ask({ isPart: true });
+    await assert.rejects(ask(), isCode(code), "it is here, and not for strangers");
+    if (status !== 404) await assert.rejects(ask({ authorization: right }), isCode("permission_denied"));
+    assert.equal(seeder.gets(), 3, "nothing is read again");
+  }
+});
+
+test("a stranger who asks first does not spoil it for a part that asks with the right credentials", async () => {
+  await using dir = await tempDir();
+  await using seeder = await seederOf(dir.path, guarded());
+  const url = seeder.url(large);
+  for (let round = 0; round < 5; round++) {
+    const strangers = [1, 2, 3].map(() => seeder.service.getMetaInfo({ url, signal: live() }));
+    const part = seeder.service.getMetaInfo({ url, isPart: true, authorization: right, signal: live() });
+    for (const stranger of strangers) await assert.rejects(stranger, isCode("unauthenticated"));
+    await part;
+  }
+});
+
+test("what has become public is everybody's", async () => {
+  await using dir = await tempDir();
+  const behaviour = guarded();
+  await using seeder = await seederOf(dir.path, behaviour);
+  const url = seeder.url(tiny);
+  await seeder.service.getMetaInfo({ url, isPart: true, authorization: right, signal: live() });
+  delete behaviour.guard;
+  await seeder.service.getMetaInfo({ url, signal: live() });
+  assert.equal(seeder.gets(), 1);
 });

@@ -63,7 +63,7 @@ export class SeederService implements MetaInfoService {
       await handle.blob.waitFor(() => handle.blob.verified, signal);
       return await this.torrent(handle.blob);
     } catch (error) {
-      throw asMetaInfoError(error);
+      throw asMetaInfoError(error, query);
     } finally {
       handle.release();
     }
@@ -75,7 +75,7 @@ export class SeederService implements MetaInfoService {
     try {
       yield* this.#tell(handle.blob, signal);
     } catch (error) {
-      throw asMetaInfoError(error);
+      throw asMetaInfoError(error, query);
     } finally {
       handle.release();
     }
@@ -130,14 +130,12 @@ export class SeederService implements MetaInfoService {
     }
   }
 
-  async #acquire({ url, signal, isPart = false, authorization }: MetaInfoQuery): Promise<Handle<LiveBlob>> {
+  async #acquire(query: MetaInfoQuery): Promise<Handle<LiveBlob>> {
+    const { url, signal, isPart = false, authorization } = query;
     const { store, upstreams } = this.#init;
     try {
       const place = blobUrl(url, upstreams);
       const { upstream, digest } = place;
-      if (authorization !== undefined && !isPart) {
-        throw new MetaInfoError("permission_denied", "credentials are taken from parts of this seeder's cluster alone");
-      }
       if (!store.has(digest)) this.#mismatches.check(digest);
       // Another seeder may have another default origin.
       const whole = url.startsWith("/") ? new URL(url, upstream.base).href : url;
@@ -148,7 +146,7 @@ export class SeederService implements MetaInfoService {
         if (isDone) return handle;
       }
     } catch (error) {
-      throw asMetaInfoError(error);
+      throw asMetaInfoError(error, query);
     }
   }
 
@@ -299,8 +297,13 @@ const CODES: Readonly<Record<BlobErrorCode, MetaInfoErrorCode>> = {
   abandoned: "unavailable",
 };
 
-function asMetaInfoError(error: unknown): unknown {
+/** @param query Whom it is told. */
+function asMetaInfoError(error: unknown, { isPart = false, authorization }: MetaInfoQuery): unknown {
   if (!(error instanceof BlobError)) return error;
   const { code, message, challenge } = error;
+  if (authorization !== undefined && !isPart && (code === "unauthorized" || code === "denied")) {
+    const why = "a seeder uses the credentials of its own cluster's callers alone (cluster.secret)";
+    return new MetaInfoError("permission_denied", `${message}; ${why}`, { cause: error });
+  }
   return new MetaInfoError(CODES[code], message, { cause: error, ...(challenge ? { challenge } : {}) });
 }

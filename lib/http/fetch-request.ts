@@ -34,10 +34,12 @@ export function requestEnv(req: IncomingMessage | Http2ServerRequest): RequestEn
   };
 }
 
-/** Only ever true where the listener asks for certificates. A resumed session may count as authorized without one. */
-function isCertified(socket: Socket): boolean {
-  if (!("authorized" in socket) || socket.authorized !== true) return false;
-  return (socket as TLSSocket).getPeerCertificate().raw !== undefined;
+/**
+ * Only ever true where the listener asks for certificates. A resumed session may count as authorized without one. The
+ * socket of an HTTP/2 session is a proxy, of which `in` tells nothing.
+ */
+function isCertified(socket: Socket & Partial<Pick<TLSSocket, "authorized" | "getPeerCertificate">>): boolean {
+  return socket.authorized === true && socket.getPeerCertificate?.().raw !== undefined;
 }
 
 /**

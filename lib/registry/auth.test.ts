@@ -272,3 +272,41 @@ test("a refused token is forgotten, and the cache is bounded", async () => {
     { maxTokens: 2 },
   );
 });
+
+test("a token server's no is believed for a moment: the many requests of a pull ask it once", async () => {
+  let status = 403;
+  await withTokens(
+    (_req, res) => {
+      if (status !== 200) res.writeHead(status);
+      setTimeout(() => res.end(JSON.stringify({ token: "t" })), 5);
+    },
+    async ({ auth, server, clock }) => {
+      const ask = (scope = "repository:a:pull") => auth.answer(upstream, challengeOf(server, scope), { credentials });
+      const answers = await Promise.all(Array.from({ length: 100 }, () => ask()));
+      assert.ok(answers.every((answer) => answer === undefined));
+      assert.strictEqual(await ask(), undefined);
+      assert.strictEqual(server.seen.length, 1);
+      await ask("repository:b:pull");
+      assert.strictEqual(server.seen.length, 2, "another scope is another question");
+      status = 200;
+      clock.now += 5000;
+      assert.strictEqual((await ask())?.header, "Bearer t");
+      assert.strictEqual(server.seen.length, 3);
+    },
+  );
+});
+
+test("a token server that failed, rather than refused, is asked again at once", async () => {
+  let status = 503;
+  await withTokens(
+    (_req, res) => {
+      if (status !== 200) res.writeHead(status);
+      res.end(JSON.stringify({ token: "t" }));
+    },
+    async ({ auth, server }) => {
+      await assert.rejects(auth.answer(upstream, challengeOf(server), { credentials }), failsWith("unavailable"));
+      status = 200;
+      assert.strictEqual((await auth.answer(upstream, challengeOf(server), { credentials }))?.header, "Bearer t");
+    },
+  );
+});

@@ -43,6 +43,8 @@ interface Flight {
 }
 
 const maxAnswerBytes = 256 * 1024;
+/** A token server that said no is believed for so long, ms: the many requests of one pull ask it once. */
+const refusalMs = 5000;
 
 /** Tokens for registries, each fetched once however many ask. Holds nothing that needs closing. */
 export class Authenticator {
@@ -51,6 +53,8 @@ export class Authenticator {
   readonly #now: () => number;
   readonly #timeoutMs: number;
   readonly #tokens: LRUCache<string, Token>;
+  /** Questions a token server said no to, until when. */
+  readonly #refused: LRUCache<string, number>;
   readonly #flights = new Map<string, Flight>();
 
   /**
@@ -70,6 +74,7 @@ export class Authenticator {
     this.#now = now;
     this.#timeoutMs = timeoutMs;
     this.#tokens = new LRUCache({ max: maxTokens });
+    this.#refused = new LRUCache({ max: maxTokens });
   }
 
   /**
@@ -98,6 +103,7 @@ export class Authenticator {
     const key = tokenKey(upstream, bearer, credentials);
     const cached = this.#fromCache(key);
     if (cached !== undefined) return cached;
+    if ((this.#refused.get(key) ?? Number.NEGATIVE_INFINITY) > this.#now()) return undefined;
     const token = await this.#join(key, signal, (flightSignal) =>
       this.#fetch(realm, bearer, upstream, credentials, flightSignal),
     );
@@ -137,7 +143,8 @@ export class Authenticator {
     if (flight === undefined) {
       const controller = new AbortController();
       const promise = fetch(controller.signal).then((token) => {
-        if (token !== undefined) this.#tokens.set(key, token);
+        if (token === undefined) this.#refused.set(key, this.#now() + refusalMs);
+        else this.#tokens.set(key, token);
         return token;
       });
       const started: Flight = { promise, controller, waiters: 0 };

@@ -19,7 +19,7 @@ interface StoredObject extends ObjectInfo {
 /** See the module. */
 export class MemoryStore implements ObjectStore {
   readonly name = "memory";
-  readonly shared = false;
+  readonly shared: boolean = false;
   readonly #objects = new Map<string, StoredObject>();
 
   async head(key: string): Promise<ObjectInfo | undefined> {

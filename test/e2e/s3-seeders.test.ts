@@ -31,7 +31,11 @@ for (const kind of s3Servers) {
       await Promise.all(cluster.proxies.flatMap((proxy) => blobs.map((blob) => pullBlob(proxy, repository, blob))));
       for (const blob of blobs) {
         const bytes = cluster.origin.blobBytes(blob.digest);
-        assert.ok(bytes >= blob.size && bytes <= blob.size * 1.02, `${bytes} of ${blob.size} bytes`);
+        const isOnce = bytes >= blob.size && bytes <= blob.size * 1.02;
+        assert.ok(
+          isOnce,
+          `${bytes} of ${blob.size} bytes; what the parts said:\n${said([...seeders, ...cluster.proxies])}`,
+        );
         t.diagnostic(`origin: ${bytes} of ${blob.size} bytes`);
       }
       for (const proxy of cluster.proxies) assert.equal(await proxy.bytes({ source: "origin", direction: "in" }), 0);
@@ -92,6 +96,12 @@ for (const kind of s3Servers) {
 function seederConfig({ config }: S3Server): Record<string, Record<string, unknown>> {
   const { endpoint, ...s3 } = config;
   return { seederCfg: { storageBackend: "s3", s3: { ...s3, endpoint: endpoint.href, presign: true } } };
+}
+
+/** What parts said of turns, leases and the origin. */
+function said(parts: readonly EagleApp[]): string {
+  const lines = parts.flatMap(({ name, process }) => process.output.split("\n").map((line) => `${name} ${line}`));
+  return lines.filter((line) => /"(info|warn|error)"/.test(line)).join("\n");
 }
 
 /** Waits until the seeders count so many blobs as committed. */

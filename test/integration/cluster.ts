@@ -23,7 +23,10 @@ export interface ClusterInit {
   readonly seeder?: boolean;
   readonly clientCfg?: Record<string, unknown>;
   readonly proxyCfg?: Record<string, unknown>;
+  readonly seederCfg?: Record<string, unknown>;
   readonly registries?: Record<string, unknown>;
+  /** The section `cluster` of all parts. */
+  readonly cluster?: Record<string, unknown>;
 }
 
 export interface Cluster extends AsyncDisposable {
@@ -31,8 +34,8 @@ export interface Cluster extends AsyncDisposable {
   readonly tracker: RunningTracker;
   readonly seeder: RunningSeeder | undefined;
   readonly proxies: RunningProxy[];
-  /** Another proxy, or one in the place of an earlier one, on its directory. */
-  addProxy(index?: number): Promise<RunningProxy>;
+  /** Another proxy, or one in the place of an earlier one, on its directory; sections merged over the usual. */
+  addProxy(index?: number, sections?: Record<string, Record<string, unknown>>): Promise<RunningProxy>;
   /** URL of a blob at a proxy's mirror. */
   blobUrl(proxy: RunningProxy, blob: { repository: string; digest: string }): string;
 }
@@ -42,14 +45,19 @@ export async function startCluster({
   seeder = true,
   clientCfg,
   proxyCfg,
+  seederCfg,
   registries,
+  cluster: section = {},
 }: ClusterInit = {}): Promise<Cluster> {
   await using cleanup = new AsyncDisposableStack();
   const root = await mkdtemp(join(tmpdir(), "eagle-cluster-"));
   cleanup.defer(() => rm(root, { recursive: true, force: true }));
   const registry = cleanup.use(await startRegistry());
   const tracker = await startTracker(
-    loadConfig(trackerConfigSchema, { app: "tracker", object: { trackerCfg: { host: "127.0.0.1", port: 0 } } }),
+    loadConfig(trackerConfigSchema, {
+      app: "tracker",
+      object: { trackerCfg: { host: "127.0.0.1", port: 0 }, cluster: section },
+    }),
     { log },
   );
   cleanup.defer(() => tracker.close());
@@ -59,8 +67,10 @@ export async function startCluster({
         loadConfig(seederConfigSchema, {
           app: "seeder",
           object: {
-            seederCfg: { ...common, origin: registry.url, rootDirectory: join(root, "seeder") },
+            seederCfg: { ...common, origin: registry.url, rootDirectory: join(root, "seeder"), ...seederCfg },
             daemonCfg: { host: "127.0.0.1", port: 0 },
+            registries: registries ?? {},
+            cluster: section,
           },
         }),
         { log },
@@ -68,7 +78,7 @@ export async function startCluster({
     : undefined;
   if (running) cleanup.defer(() => running.close());
   const list: RunningProxy[] = [];
-  const addProxy = async (index = list.length) => {
+  const addProxy = async (index = list.length, sections: Record<string, Record<string, unknown>> = {}) => {
     const proxy = await startProxy(
       loadConfig(proxyConfigSchema, {
         app: "proxy",
@@ -80,9 +90,11 @@ export async function startCluster({
             seeders: running ? [running.url] : [],
             rootDirectory: join(root, `proxy-${index}`),
             ...clientCfg,
+            ...sections.clientCfg,
           },
-          proxyCfg: { host: "127.0.0.1", port: 0, origin: registry.url, ...proxyCfg },
+          proxyCfg: { host: "127.0.0.1", port: 0, origin: registry.url, ...proxyCfg, ...sections.proxyCfg },
           registries: registries ?? {},
+          cluster: sections.cluster ?? section,
         },
       }),
       { log },

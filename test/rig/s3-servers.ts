@@ -3,6 +3,7 @@
  * moto (PyPI; conditional writes, checks no signatures) and, where it is installed, versitygw (Go; both).
  */
 import { mkdir, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import type { S3Config } from "../../lib/storage/index.ts";
 import { freePort } from "./ports.ts";
 import type { Process } from "./processes.ts";
@@ -97,7 +98,7 @@ export const swift: S3ServerKind = {
     }
     await Promise.all(servers);
     const cachePort = await freePort();
-    const cache = ["-u", "root", "-l", "127.0.0.1", "-p", String(cachePort), "-U", "0"];
+    const cache = ["-u", userInfo().username, "-l", "127.0.0.1", "-p", String(cachePort), "-U", "0"];
     await rig.processes.start("memcached", cache).listening(cachePort);
     const port = await freePort();
     await writeFile(`${root}/proxy.conf`, proxyServer({ root, port, cachePort }));
@@ -120,7 +121,7 @@ mount_check = false
 bind_ip = 127.0.0.1
 bind_port = ${port}
 workers = 0
-user = root
+user = ${userInfo().username}
 log_level = WARNING
 [pipeline:main]
 pipeline = ${kind}-server
@@ -137,7 +138,7 @@ swift_dir = ${root}
 bind_ip = 127.0.0.1
 bind_port = ${port}
 workers = 0
-user = root
+user = ${userInfo().username}
 log_level = WARNING
 [pipeline:main]
 pipeline = catch_errors gatekeeper cache s3api tempauth slo proxy-server

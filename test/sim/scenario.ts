@@ -2,7 +2,9 @@
  * What is simulated.
  * @module
  */
+
 import { pieceLengthFor } from "../../lib/bt/layout.ts";
+import { DEGREE, SEEK } from "../../lib/bt/neighbours.ts";
 
 /** Sizes in bytes, rates in bytes a second of payload, times in ms of virtual time. */
 export interface Scenario {
@@ -31,15 +33,14 @@ export interface Scenario {
   readonly dieAt: number;
   /** A vanished host is noticed by a reset (process killed), else by silence (power lost). */
   readonly dieSilently: boolean;
-  /** Peers a host follows, and that may follow it. */
+  /** Peers a host keeps at most, and looks for. */
   readonly degree: number;
   readonly seek: number;
+  /** Hosts that may follow one that has all. */
   readonly followers: number;
   /** Requests a host has under way at peers, and at one peer, at most; 0: what `requestLimits` says. */
   readonly window: number;
   readonly depth: number;
-  /** Pieces a host sends at once; further requests wait in line. */
-  readonly slots: number;
   readonly seederSlots: number;
   /** Requests that may wait at the seeder. */
   readonly seederQueue: number;
@@ -76,12 +77,11 @@ export function scenario(given: Partial<Scenario> & Pick<Scenario, "hosts" | "si
     dying: 0,
     dieAt: 0.5,
     dieSilently: false,
-    degree: 20,
-    seek: 17,
+    degree: DEGREE,
+    seek: SEEK,
     followers: 40,
     window: 0,
     depth: 0,
-    slots: 1000,
     seederSlots: 16,
     seederQueue: 64,
     haveMs: 10,

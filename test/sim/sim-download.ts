@@ -36,7 +36,7 @@ export class SimDownload {
   /** What was told of it. */
   readonly offered: Bitfield;
   readonly flights = new Map<number, Transfer[]>();
-  /** How many sources offer each piece. */
+  /** How many sources offer each piece that is missing here. */
   readonly availability: Uint16Array;
   readonly median = new RunningMedian();
   readonly #swarm: SimSwarm;
@@ -94,7 +94,7 @@ export class SimDownload {
     const { network, seeder } = this.#swarm;
     this.#backoffMs = FIRST_BACKOFF_MS;
     const transfer = this.#takeOff(piece, undefined);
-    transfer.flow = network.start(seeder.id, this.#host.id, transfer.bytes, transfer);
+    transfer.flow = network.start(seeder.line, this.#host.line, transfer.bytes, transfer);
   }
 
   /** Asks peers for what there is to ask. */
@@ -170,8 +170,8 @@ export class SimDownload {
     const mask = inPieceOrder(0x80000000 >>> (piece & 31));
     for (let index = 0; index < followers.length; index++) {
       const follower = followers[index]!;
-      follower.availability[piece]! += 1;
       if ((follower.haveWords[word]! & mask) !== 0) continue;
+      follower.availability[piece]! += 1;
       follower.dry = false;
       follower.owner.download.onHave(follower);
     }

@@ -10,6 +10,8 @@ import type { Transfer } from "./transfer.ts";
 /** See the module. Times are ms of virtual time. */
 export class SimHost {
   readonly id: number;
+  /** Its number in the network. */
+  readonly line: number;
   readonly zone: string;
   readonly joinsAt: number;
   readonly download: SimDownload;
@@ -19,9 +21,13 @@ export class SimHost {
   #joined = false;
   readonly #swarm: SimSwarm;
 
-  constructor(swarm: SimSwarm, { id, zone, joinsAt }: { id: number; zone: string; joinsAt: number }) {
+  constructor(
+    swarm: SimSwarm,
+    { id, line, zone, joinsAt }: { id: number; line: number; zone: string; joinsAt: number },
+  ) {
     this.#swarm = swarm;
     this.id = id;
+    this.line = line;
     this.zone = zone;
     this.joinsAt = joinsAt;
     this.download = new SimDownload(swarm, this);
@@ -46,7 +52,7 @@ export class SimHost {
   /** A request for a piece arrives. */
   serve(transfer: Transfer): void {
     if (transfer.over || this.dead) return;
-    transfer.flow = this.#swarm.network.start(this.id, transfer.to.id, transfer.bytes, transfer);
+    transfer.flow = this.#swarm.network.start(this.line, transfer.to.line, transfer.bytes, transfer);
   }
 
   /** The last piece is here: from now on it only serves. */

@@ -7,52 +7,52 @@ import { RunningMedian } from "../../lib/bt/median.ts";
 import { chooseNext } from "../../lib/bt/next-piece.ts";
 import { ServedPieces } from "../../lib/bt/served-pieces.ts";
 import type { SimHost } from "./sim-host.ts";
-import { pieceBytes, type SimSwarm } from "./swarm.ts";
+import type { SimSwarm } from "./swarm.ts";
 
+// What `lib/bt/uploader.ts` does.
 const PARK_MS = 10_000;
 const REPEAT = 3;
 const FIRST_REPEAT_MS = 1000;
 const MAX_MISSES = 64;
 
 /** A request that waits. */
-export interface SeederWait {
+interface Wait {
   readonly host: SimHost;
   readonly asked: Bitfield;
   readonly want: number | undefined;
   readonly since: number;
-  left: boolean;
 }
 
 /** See the module. */
 export class SimSeeder {
-  readonly id: number;
+  /** Its number in the network. */
+  readonly line: number;
   readonly have: Bitfield;
   readonly served: ServedPieces;
   /** Bytes sent. */
   sent = 0;
   readonly #swarm: SimSwarm;
   readonly #median = new RunningMedian();
-  readonly #waiting = new Set<SeederWait>();
+  readonly #waiting = new Set<Wait>();
   #busy = 0;
   #wakeAt = Number.POSITIVE_INFINITY;
 
   constructor(swarm: SimSwarm) {
-    const { scenario, network } = swarm;
-    const count = Math.ceil(scenario.size / scenario.pieceLength);
+    const { scenario, network, layout } = swarm;
     this.#swarm = swarm;
-    this.id = network.addHost({ upRate: scenario.seederRate, downRate: scenario.originRate });
-    this.have = new Bitfield(count);
-    this.served = new ServedPieces(count);
+    this.line = network.addHost({ upRate: scenario.seederRate, downRate: scenario.originRate });
+    this.have = new Bitfield(layout.count);
+    this.served = new ServedPieces(layout.count);
     if (!scenario.cold) this.have.addAll();
   }
 
   /** Begins to read the origin; four ranges at once make no difference here, since they share one line. */
   start(): void {
     if (!this.#swarm.scenario.cold) return;
-    const { clock, scenario } = this.#swarm;
+    const { clock, scenario, layout } = this.#swarm;
     const arrive = (piece: number) => {
       if (piece >= this.have.length) return;
-      clock.at(clock.now + (pieceBytes(scenario, piece) / scenario.originRate) * 1000, () => {
+      clock.at(clock.now + (layout.length(piece) / scenario.originRate) * 1000, () => {
         this.have.add(piece);
         this.#serve();
         arrive(piece + 1);
@@ -66,10 +66,10 @@ export class SimSeeder {
     const { clock, scenario, totals } = this.#swarm;
     if (this.#waiting.size >= scenario.seederQueue) {
       totals.seederRefusals += 1;
-      host.onSeederRefused();
+      host.download.onSeederRefused();
       return;
     }
-    this.#waiting.add({ host, asked, want, since: clock.now, left: false });
+    this.#waiting.add({ host, asked, want, since: clock.now });
     this.#serve();
   }
 
@@ -94,7 +94,7 @@ export class SimSeeder {
     for (const wait of this.#waiting) {
       if (wait.since + PARK_MS <= now) {
         this.#waiting.delete(wait);
-        wait.host.onSeederNothing();
+        wait.host.download.onSeederNothing();
         continue;
       }
       soonest = Math.min(soonest, wait.since + PARK_MS);
@@ -107,17 +107,17 @@ export class SimSeeder {
       }
       this.#waiting.delete(wait);
       if (choice.kind === "nothing") {
-        wait.host.onSeederNothing();
+        wait.host.download.onSeederNothing();
         continue;
       }
       this.served.note(choice.piece, now, String(wait.host.id));
       this.#busy += 1;
-      wait.host.onSeederPiece(choice.piece);
+      wait.host.download.onSeederPiece(choice.piece);
     }
     this.#wake(soonest);
   }
 
-  #choose({ host, asked: told, want, since }: SeederWait, now: number): ReturnType<typeof chooseNext> {
+  #choose({ host, asked: told, want, since }: Wait, now: number): ReturnType<typeof chooseNext> {
     const median = this.#median.value;
     let asked = told;
     const sent = this.served.sentSince(String(host.id), since);

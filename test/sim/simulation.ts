@@ -2,6 +2,7 @@
  * Runs a scenario from the first host's join until all that live are done.
  * @module
  */
+import { Layout } from "../../lib/bt/layout.ts";
 import { Clock } from "./clock.ts";
 import { Network } from "./network.ts";
 import { seededRandom, shuffle } from "./random.ts";
@@ -9,7 +10,8 @@ import { boundMs, type Scenario } from "./scenario.ts";
 import { SimHost } from "./sim-host.ts";
 import { SimSeeder } from "./sim-seeder.ts";
 import { SimTracker } from "./sim-tracker.ts";
-import type { SimSwarm, Totals } from "./swarm.ts";
+import { noTotals, type SimSwarm, type Totals } from "./swarm.ts";
+import type { Transfer } from "./transfer.ts";
 
 /** A run that takes so many times the bound is given up. */
 const MAX_RATIO = 20;
@@ -34,79 +36,93 @@ export interface Result {
   readonly events: number;
 }
 
-/** Shares follow after about a round trip; sooner is not worth the work where a piece takes much longer. */
-function settleMs({ rttMs, pieceLength, rate }: Scenario): number {
-  return Math.max(1.2 * rttMs, (0.05 * pieceLength * 1000) / rate);
-}
-
 /** @returns What came out; hosts that could not finish are in it without a time. */
 export function simulate(scenario: Scenario): Result {
-  const random = seededRandom(scenario.seed);
-  const clock = new Clock(() => network);
-  const network = new Network(clock, { settleMs: settleMs(scenario) });
-  const hosts: SimHost[] = [];
-  const totals: Totals = {
-    wasted: 0,
-    crossed: 0,
-    pieceRequests: 0,
-    seederRequests: 0,
-    seederRefusals: 0,
-    announces: 0,
-    follows: 0,
-    followRefusals: 0,
-    displaced: 0,
-    haves: 0,
-  };
-  let open = scenario.hosts;
+  const swarm = new Swarm(scenario);
   const bound = boundMs(scenario);
-  const swarm = {
-    scenario,
-    clock,
-    network,
-    hosts,
-    tracker: new SimTracker(random),
-    totals,
-    random,
-    onFinished: () => {
-      open -= 1;
-    },
-  } as unknown as SimSwarm & { seeder: SimSeeder };
-  const order = shuffle(
-    Array.from({ length: scenario.hosts }, (_, id) => id),
-    random,
-  );
+  const order = shuffle([...Array(scenario.hosts).keys()], swarm.random);
   const slow = new Set(order.slice(0, scenario.slowHosts));
   const dying = new Set(order.slice(scenario.slowHosts, scenario.slowHosts + scenario.dying));
   for (let id = 0; id < scenario.hosts; id++) {
-    const rate = scenario.rate * (slow.has(id) ? scenario.slowFactor : 1);
-    network.addHost({ upRate: rate, downRate: rate });
-    const zone = scenario.zones > 1 ? `zone-${id % scenario.zones}` : "";
-    const joinsAt = scenario.joinEveryMs > 0 ? id * scenario.joinEveryMs : random() * scenario.startMs;
-    const host = new SimHost(swarm, { id, zone, joinsAt });
-    hosts.push(host);
-    clock.at(joinsAt, () => host.join());
-    if (dying.has(id)) {
-      clock.at(joinsAt + bound * scenario.dieAt, () => {
-        if (host.done) return;
-        host.die();
-        open -= 1;
-      });
-    }
+    const host = swarm.addHost(id, scenario.rate * (slow.has(id) ? scenario.slowFactor : 1));
+    if (dying.has(id)) swarm.clock.at(host.joinsAt + bound * scenario.dieAt, () => swarm.kill(host));
   }
-  swarm.seeder = new SimSeeder(swarm);
-  swarm.seeder.start();
-  clock.run(() => open === 0, bound * MAX_RATIO + scenario.hosts * scenario.joinEveryMs);
-  return {
-    scenario,
-    boundMs: bound,
-    hosts: hosts.map(({ id, dead, finishedAt, joinsAt }) => ({
+  swarm.run(bound * MAX_RATIO + scenario.hosts * scenario.joinEveryMs);
+  const hosts = swarm.hosts.map(({ id, dead, finishedAt, joinsAt }) => ({
+    id,
+    slow: slow.has(id),
+    died: dead,
+    ms: finishedAt === undefined ? undefined : finishedAt - joinsAt,
+  }));
+  const { totals, seeder, clock } = swarm;
+  return { scenario, boundMs: bound, hosts, totals, seederSent: seeder.sent, events: clock.events };
+}
+
+/** All that takes part. */
+class Swarm implements SimSwarm {
+  readonly scenario: Scenario;
+  readonly layout: Layout;
+  readonly clock = new Clock();
+  readonly random: () => number;
+  readonly network: Network<Transfer>;
+  readonly tracker: SimTracker;
+  readonly totals = noTotals();
+  readonly hosts: SimHost[] = [];
+  readonly seeder: SimSeeder;
+  readonly nearRequests: SimSwarm["nearRequests"];
+  readonly farRequests: SimSwarm["farRequests"];
+  readonly tellings: SimSwarm["tellings"];
+  #unfinished = 0;
+
+  constructor(scenario: Scenario) {
+    this.scenario = scenario;
+    this.layout = new Layout(scenario.size, scenario.pieceLength);
+    this.random = seededRandom(scenario.seed);
+    this.network = new Network<Transfer>(this.clock, {
+      settleMs: settleMs(scenario),
+      onDone: (transfer) => transfer.to.download.arrived(transfer),
+    });
+    const serve = (transfer: Transfer) => transfer.source!.peer.serve(transfer);
+    this.nearRequests = this.clock.line(scenario.rttMs, serve);
+    this.farRequests = this.clock.line(scenario.zoneRttMs, serve);
+    this.tellings = this.clock.line(scenario.haveMs + scenario.rttMs / 2, (transfer: Transfer) => {
+      if (!transfer.to.dead) transfer.to.download.tell(transfer.piece);
+    });
+    this.tracker = new SimTracker(this.random);
+    this.seeder = new SimSeeder(this);
+  }
+
+  addHost(id: number, rate: number): SimHost {
+    const { zones, joinEveryMs, startMs } = this.scenario;
+    const host = new SimHost(this, {
       id,
-      slow: slow.has(id),
-      died: dead,
-      ms: finishedAt === undefined ? undefined : finishedAt - joinsAt,
-    })),
-    totals,
-    seederSent: swarm.seeder.sent,
-    events: clock.events,
-  };
+      line: this.network.addHost({ upRate: rate, downRate: rate }),
+      zone: zones > 1 ? `zone-${id % zones}` : "",
+      joinsAt: joinEveryMs > 0 ? id * joinEveryMs : this.random() * startMs,
+    });
+    this.hosts.push(host);
+    this.#unfinished += 1;
+    this.clock.at(host.joinsAt, () => host.join());
+    return host;
+  }
+
+  kill(host: SimHost): void {
+    if (host.done) return;
+    host.die();
+    this.#unfinished -= 1;
+  }
+
+  onFinished(): void {
+    this.#unfinished -= 1;
+  }
+
+  run(untilMs: number): void {
+    this.seeder.start();
+    this.clock.run(() => this.#unfinished === 0, untilMs);
+  }
+}
+
+/** Shares follow after about a round trip; sooner is not worth the work where a piece takes much longer. */
+function settleMs({ rttMs, pieceLength, rate }: Scenario): number {
+  return Math.max(1.2 * rttMs, (0.05 * pieceLength * 1000) / rate);
 }

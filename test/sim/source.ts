@@ -36,6 +36,10 @@ export class Source implements Neighbour<number> {
     this.haveWords = owner.download.have.words;
   }
 
+  get requests(): number {
+    return this.busy.length;
+  }
+
   get owingSince(): number | undefined {
     const oldest = this.busy[0];
     return oldest && oldest.progress === 0 ? oldest.startedAt : undefined;
@@ -44,7 +48,8 @@ export class Source implements Neighbour<number> {
   /** Whether it has a piece that the owner lacks. */
   get useful(): boolean {
     const offered = this.peer.download.offered.words;
-    for (let index = 0; index < offered.length; index++) if ((offered[index]! & ~this.haveWords[index]!) !== 0) return true;
+    for (let index = 0; index < offered.length; index++)
+      if ((offered[index]! & ~this.haveWords[index]!) !== 0) return true;
     return false;
   }
 

@@ -35,6 +35,7 @@ export function peerPortRoutes({
       uploader: host.uploader,
       cluster: host.cluster,
       limiter: host.upLimiter,
+      precedence: host.precedence,
       buffers: host.buffers,
       stopping: host.stopping,
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),

@@ -43,6 +43,7 @@ export function seederRoutes({
       uploader: host.uploader,
       cluster: host.cluster,
       limiter: host.upLimiter,
+      precedence: host.precedence,
       buffers: host.buffers,
       stopping: host.stopping,
       ...(link ? { link } : {}),

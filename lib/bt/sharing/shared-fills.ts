@@ -77,7 +77,8 @@ export class SharedFills implements AsyncDisposable {
     context.log.info("another seeder reads a blob: following it", { blob: blob.id, owner: look.owner.host });
     const fetch = new Fetch(
       blob,
-      { url: request.url, origin: turn.origin, isPublic: true, asPart: true },
+      // As anyone: what parts give each other need not be public, and this fill is for who knows whom.
+      { url: request.url, origin: turn.origin, isPublic: true, asPart: false },
       { ...context, metainfo: { streamMetaInfo: (query) => turn.streamMetaInfo(query) } },
     );
     await fetch.run(request.signal);

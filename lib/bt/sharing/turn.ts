@@ -11,6 +11,7 @@ import { RegistryError } from "../../registry/errors.ts";
 import type { MetaInfoClient, SeederQuery, SeederStream } from "../../rpc/client.ts";
 import { MetaInfoError } from "../../rpc/errors.ts";
 import { BlobNotFoundError, type Storage } from "../../storage/index.ts";
+import { decodeMetainfo, MetainfoError } from "../metainfo.ts";
 import type { Origin } from "../origin-fill.ts";
 import type { Claim, Claims } from "./claims.ts";
 
@@ -74,11 +75,15 @@ export class Turn {
     }
   }
 
-  /** @throws StorageError */
+  /** Whether the bucket has the blob as a public one. @throws StorageError */
   async isStored(): Promise<boolean> {
     if (this.#stored !== undefined) return true;
+    const { id, storage } = this.#init;
     try {
-      this.#stored = (await this.#init.storage.stat(this.#init.id)).size;
+      const { size } = await storage.stat(id);
+      // Turns are for what anyone may read. What is stored as private says nothing of who asks here.
+      if (!(await isPublic(storage, id))) return false;
+      this.#stored = size;
       return true;
     } catch (error) {
       if (error instanceof BlobNotFoundError) return false;
@@ -183,6 +188,17 @@ export class Turn {
     } catch (cause) {
       throw new RegistryError("unavailable", `cannot read blob ${id} from the bucket`, { cause });
     }
+  }
+}
+
+/** @throws StorageError */
+async function isPublic(storage: Storage, id: string): Promise<boolean> {
+  const bytes = await storage.readMetaInfo(id);
+  try {
+    return decodeMetainfo(bytes).isPublic === true;
+  } catch (error) {
+    if (error instanceof MetainfoError) return false;
+    throw error;
   }
 }
 

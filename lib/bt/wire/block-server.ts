@@ -6,6 +6,7 @@
 import type { Wire } from "webtorrent";
 import type { RateLimiter } from "../limiter.ts";
 import type { LiveBlob } from "../live-blob.ts";
+import type { Precedence } from "../precedence.ts";
 
 /** A request for more is refused (as BitTorrent clients do). */
 const MAX_BLOCK = 128 * 1024;
@@ -30,6 +31,7 @@ export interface BlockServerInit {
   readonly wire: Wire;
   readonly blob: LiveBlob;
   readonly limiter: RateLimiter;
+  readonly precedence: Precedence;
   onBytes(bytes: number): void;
 }
 
@@ -98,7 +100,8 @@ export class BlockServer {
   }
 
   async #answer({ piece, offset, length, respond }: Asked): Promise<void> {
-    const { wire, limiter, onBytes, blob } = this.#init;
+    const { wire, limiter, precedence, onBytes, blob } = this.#init;
+    await precedence.turn(length, this.#gone.signal);
     await limiter.take(length, this.#gone.signal);
     while (wire._readableState.buffered > MAX_UNSENT) await this.#pause();
     const block = await this.#read(blob.layout!.start(piece) + offset, length, blob.layout!.end(piece));

@@ -12,9 +12,9 @@ const LOOK_MS = 200;
 const ALONE_MS = 200;
 /** With others that deliver nothing, after this, ms. */
 const QUIET_MS = 1000;
-/** With fewer others than these, after `FEW_MS`: their lines may be thinner than this host's. */
-const FEW = 4;
-const FEW_MS = 2000;
+/** With fewer others than these, after `FEW_MS`: each shares its line with others, and wire peers hold pieces too. */
+const FEW = 8;
+const FEW_MS = 1000;
 /** Peers that a tracker told and that are not there after this, ms, are not waited for. */
 const HOPE_MS = 6000;
 
@@ -110,6 +110,6 @@ export class WireDownload implements Disposable {
   }
 
   #lend(source: WireSource): void {
-    if (!this.#download.has(source.name)) this.#download.add(source);
+    if (!this.#download.find(source.name)) this.#download.add(source);
   }
 }

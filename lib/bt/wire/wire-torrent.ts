@@ -9,6 +9,7 @@ import type { Logger } from "../../log/log.ts";
 import type { RateLimiter } from "../limiter.ts";
 import type { LiveBlob } from "../live-blob.ts";
 import { encodeMetainfo } from "../metainfo.ts";
+import type { Precedence } from "../precedence.ts";
 import { authority } from "../sources/http-source.ts";
 import { BlockServer } from "./block-server.ts";
 import type { WireClient } from "./client.ts";
@@ -28,6 +29,7 @@ export interface WireTorrentInit {
   /** Released when the torrent closes. */
   readonly handle: Handle<LiveBlob>;
   readonly limiter: RateLimiter;
+  readonly precedence: Precedence;
   readonly bans: WireBans;
   readonly log: Logger;
   onBytes(bytes: number): void;
@@ -136,7 +138,7 @@ export class WireTorrent {
   }
 
   #onWire(wire: Wire, address?: string): void {
-    const { bans, limiter, log, onBytes, onSource, onUse } = this.#init;
+    const { bans, limiter, precedence, log, onBytes, onSource, onUse } = this.#init;
     const peer = { host: wire.remoteAddress ?? "", port: wire.remotePort ?? 0, peerId: wire.peerId };
     if (bans.has(peer)) {
       this.#leave(wire, address);
@@ -165,6 +167,7 @@ export class WireTorrent {
       wire,
       blob: this.blob,
       limiter,
+      precedence,
       onBytes: (bytes) => {
         used();
         onBytes(bytes);

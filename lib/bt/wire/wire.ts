@@ -15,6 +15,7 @@ import type { Download } from "../download.ts";
 import type { RateLimiter } from "../limiter.ts";
 import type { LiveBlob } from "../live-blob.ts";
 import type { Metainfo } from "../metainfo.ts";
+import type { Precedence } from "../precedence.ts";
 import { WireClient } from "./client.ts";
 import { InfoHashes } from "./info-hashes.ts";
 import { WireListener } from "./listener.ts";
@@ -39,6 +40,8 @@ export interface WireInit {
   readonly http: TrackerHttp;
   /** This host's budget for what it sends to others. */
   readonly limiter: RateLimiter;
+  /** Hosts of Eagle before wire peers. */
+  readonly precedence: Precedence;
   /** Pins a blob. */
   peek(digest: Digest): Promise<Handle<LiveBlob> | undefined>;
   readonly log: Logger;
@@ -219,11 +222,12 @@ export class Wire implements AsyncDisposable {
       handle.release();
       throw error;
     }
-    const { limiter, metrics } = this.#init;
+    const { limiter, precedence, metrics } = this.#init;
     return await WireTorrent.open({
       client,
       handle,
       limiter,
+      precedence,
       bans: this.bans,
       log: this.#log.child({ blob: digest! }),
       onBytes: (bytes) => metrics.bytes.inc({ source: "wire", direction: "out" }, bytes),

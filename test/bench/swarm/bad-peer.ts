@@ -43,7 +43,7 @@ async function announce(): Promise<void> {
   const client = new TrackerClient({ trackers: [[new URL(tracker!)]], peerId: createPeerId(), port });
   for (let round = 0; ; round++) {
     await client.announce(swarmKey(digest!), { left: 0, ...(round === 0 && { event: "started" }) });
-    console.log(`announced, ${requests} requests so far`);
+    console.log(`announced; ${requests} requests so far`);
     await sleep(announceMs);
   }
 }
@@ -63,6 +63,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     return;
   }
   requests += 1;
+  console.log(`${requests} requests so far`);
   const [start, end] = [Number(range[1]), Number(range[2]) + 1];
   const bytes = Buffer.alloc(end - start);
   readSync(file, bytes, 0, bytes.length, start);

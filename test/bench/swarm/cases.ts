@@ -171,7 +171,7 @@ export const cases: readonly Case[] = [
   {
     kind: "limit",
     name: "limit-up",
-    about: "uploadRateLimit of 20 MB/s at the seeder, 4 blobs to 8 hosts",
+    about: "uploadRateLimit of 20 MB/s at the seeder, 4 blobs to 2 hosts",
     direction: "up",
     limit: 20e6,
   },

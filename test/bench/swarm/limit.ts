@@ -15,7 +15,8 @@ import { Eagle } from "./eagle.ts";
 import { startOrigin } from "./run.ts";
 
 const rate = 1000;
-const peers = 8;
+/** Few take from a limited seeder: what they give each other would be as much again for each, and the machine's limit. */
+const peers = { down: 8, up: 2 };
 const blobCount = 4;
 const blobSize = 64 * 1024 * 1024;
 /** The window begins when a burst is over. */
@@ -28,17 +29,18 @@ export async function runLimit(
   { runtime, directory, profile }: { runtime: Runtime; directory: string | undefined; profile: string | undefined },
 ): Promise<string> {
   const all = blobCount * blobSize;
-  await using shelf = createWorkspace({ needs: all * (peers + 4), parent: directory });
+  const count = peers[direction];
+  await using shelf = createWorkspace({ needs: all * (count + 4), parent: directory });
   const blobs = Array.from({ length: blobCount }, (_, index) =>
     makeBlobFile(shelf.dir, { size: blobSize, seed: `${name} ${index}` }),
   );
-  await using rig = createWorkspace({ needs: all * (peers + 2), parent: dirname(shelf.dir) });
-  const net = await Net.create(rig, { hosts: peers + 1, rate, originRate: 2000 });
+  await using rig = createWorkspace({ needs: all * (count + 2), parent: dirname(shelf.dir) });
+  const net = await Net.create(rig, { hosts: count + 1, rate, originRate: 2000 });
   const origin = await startOrigin(rig, net, blobs);
-  const arena: Arena = { rig, net, hosts: net.hosts.slice(0, peers), blobs, origin, runtime, profile };
+  const arena: Arena = { rig, net, hosts: net.hosts.slice(0, count), blobs, origin, runtime, profile };
   const eagle = await Eagle.start(arena, direction === "up" ? { uploadRateLimit: limit } : {});
   for (const blob of blobs) await eagle.warm(blob);
-  const limited: HostName = direction === "up" ? "seed" : "h9";
+  const limited: HostName = direction === "up" ? "seed" : net.hosts.at(-1)!;
   const way = direction === "up" ? "sent" : "received";
   const pullers = direction === "up" ? arena.hosts : [limited];
   if (direction === "down") {

@@ -73,9 +73,11 @@ function notes(
   { ratio, idle, others }: { ratio: number; idle: number; others: number },
 ): string[] {
   const slow = runs.flatMap((run) => (run.slow ? [run.slow.seconds / run.slow.bound] : []));
+  const bad = runs.flatMap(({ badRequests }) => badRequests ?? []);
   return [
     ...(client === "eagle" ? [`${ratio <= target ? "meets" : "MISSES"} <= ${target}x`] : []),
     ...(slow.length > 0 ? [`slow host ${figure(median(slow), 3)}x of its own bound`] : []),
+    ...(bad.length > 0 ? [`the bad peer was asked ${figure(median(bad), 0)} times`] : []),
     ...(idle < cpuBound ? ["CPU-bound"] : []),
     ...(others > disturbing ? ["disturbed"] : []),
   ];

@@ -59,6 +59,8 @@ export interface RunFigures {
   /** Share of the machine's CPU time that nobody used, and that processes of others used. */
   idle: number;
   others: number;
+  /** Requests for pieces that the bad peer got; undefined where there is none. */
+  badRequests?: number | undefined;
 }
 
 const fastRate = 2000;
@@ -80,12 +82,12 @@ export async function runSwarm(spec: SwarmCase, client: ClientName, options: Run
   const contender = await setUp(client, arena, spec);
   if (contender instanceof Eagle && options.warmUp) await pullBefore(contender, hosts, options.warmUp);
   if (slowRate !== undefined) net.shape(hosts.at(-1)!, slowRate);
-  if (misdeed) await startBadPeer(arena, net.hosts.at(-1)!, misdeed);
+  const badPeer = misdeed && (await startBadPeer(arena, net.hosts.at(-1)!, misdeed));
   await sleep(1000);
   const pulls = await Promise.all(hosts.map(async (host) => [host, await contender.arm(host)] as const));
   const figures = await measure(spec, client, arena, contender, pulls);
   await contender.stop?.();
-  return figures;
+  return { ...figures, badRequests: badPeer?.requests() };
 }
 
 /** nginx that serves the blobs under a registry's paths. @returns its host and port. */
