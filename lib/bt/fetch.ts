@@ -3,29 +3,25 @@
  * the download, and the origin when all of that does not deliver (docs/design.md, "The way of a pull").
  * @module
  */
-import { createHash } from "node:crypto";
 import { ClusterAuth } from "../cluster/cluster-auth.ts";
-import { ClusterHttp } from "../cluster/cluster-http.ts";
 import type { HttpClient } from "../http/client.ts";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { MetaInfoClient } from "../rpc/client.ts";
 import { MetaInfoError } from "../rpc/errors.ts";
-import type { BlobEvent } from "../rpc/meta-info.ts";
 import type { TrackerClient } from "../tracker/client.ts";
-import { swarmKey } from "../tracker/keys.ts";
+import { Announcer } from "./announcer.ts";
 import type { BanList } from "./ban-list.ts";
 import { Download } from "./download.ts";
 import { BlobError } from "./errors.ts";
-import { Layout } from "./layout.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
-import { decodeMetainfo } from "./metainfo.ts";
+import { MetainfoFeed } from "./metainfo-feed.ts";
 import { fillFromOrigin, type Origin } from "./origin-fill.ts";
-import { fetchPeerMetainfo } from "./peer-metainfo.ts";
+import { sleep } from "./sleep.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
-import { authority, HttpSource } from "./sources/http-source.ts";
+import { authority, endpointOf, HttpSource } from "./sources/http-source.ts";
 import { SourceError } from "./sources/source.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
@@ -39,8 +35,6 @@ const STALL_MS = 5000;
 const WATCH_MS = 100;
 /** An origin that failed is asked again after this while sources are left, ms. */
 const RETRY_ORIGIN_MS = 1000;
-/** How often the seeders are asked again when their stream breaks. */
-const MAX_REOPENS = 5;
 
 /** What all fetches of a host share. */
 export interface FetchContext {
@@ -98,11 +92,11 @@ export class Fetch {
   readonly #peers = new Map<string, PeerEndpoint>();
   /** Sources met before the layout was known. */
   readonly #waiting: ["peer" | "seeder", PeerEndpoint][] = [];
+  readonly #feed: MetainfoFeed;
+  readonly #announcer: Announcer | undefined;
   #download: Download | undefined;
   #filling: Promise<void> | undefined;
   #noSeeder = false;
-  #hashesFrom: string | undefined;
-  #announcing = false;
 
   constructor(blob: LiveBlob, request: FetchRequest, context: FetchContext) {
     this.#blob = blob;
@@ -111,11 +105,22 @@ export class Fetch {
     this.#log = context.log.child({ blob: blob.digest.toString() });
     this.#cluster = context.cluster ?? new ClusterAuth();
     this.#asPart = request.asPart ?? false;
+    const { tracker } = context;
+    this.#announcer = tracker && new Announcer({ tracker, blob, log: this.#log });
+    this.#feed = new MetainfoFeed({
+      blob,
+      request,
+      context,
+      cluster: this.#cluster,
+      asPart: this.#asPart,
+      log: this.#log,
+      onSeeder: (seeder) => this.#join("seeder", endpointOf(seeder)),
+    });
   }
 
   /** The peer whose list of hashes was taken in want of a seeder: its word alone. */
   get hashesFrom(): string | undefined {
-    return this.#hashesFrom;
+    return this.#feed.hashesFrom;
   }
 
   /** Fills the blob or fails it; never rejects. */
@@ -142,8 +147,8 @@ export class Fetch {
   async #fromSwarm(signal: AbortSignal): Promise<void> {
     const watched = new AbortController();
     const inner = AbortSignal.any([signal, watched.signal]);
-    void this.#announce(inner);
-    const metainfo = this.#followSeeders(inner).catch((error) => this.#withoutSeeder(error, inner));
+    void this.#announcer?.run((peer) => this.addPeer(peer), inner);
+    const metainfo = this.#feed.followSeeders(inner).catch((error) => this.#withoutSeeder(error, inner));
     try {
       await Promise.race([this.#untilComplete(inner), this.#failed(metainfo)]);
     } finally {
@@ -230,139 +235,18 @@ export class Fetch {
     }
   }
 
-  /** Takes what the seeders tell, from the next one when a stream breaks. @throws MetaInfoError when none tells. */
-  async #followSeeders(signal: AbortSignal): Promise<void> {
-    const { metainfo } = this.#context;
-    if (!metainfo) throw new MetaInfoError("unavailable", "no seeder is configured");
-    const avoid: URL[] = [];
-    let known = 0;
-    for (let attempt = 0; ; attempt++) {
-      const stream = await metainfo.streamMetaInfo({
-        url: this.#request.url,
-        key: this.#blob.digest.toString(),
-        asPart: this.#asPart,
-        ...this.#credentials(),
-        signal,
-        avoid,
-      });
-      try {
-        for await (const event of stream.events) await this.#take(event, stream.seeder);
-        return;
-      } catch (error) {
-        if (!(error instanceof MetaInfoError) || signal.aborted || attempt >= MAX_REOPENS) throw error;
-        // The same seeder broke off again and told nothing new meanwhile: it has nothing to tell.
-        const again = avoid.some((url) => url.href === stream.seeder.href);
-        if (again && (this.#blob.hashes?.known.count ?? 0) === known) throw error;
-        known = this.#blob.hashes?.known.count ?? 0;
-        this.#log.info("a seeder's stream broke", { seeder: stream.seeder.host, error: error.message });
-        avoid.push(stream.seeder);
-      }
-    }
-  }
-
-  /** Credentials go to seeders that know this host for a part of their cluster, and for what is private alone. */
-  #credentials(): { authorization?: string } {
-    const { isPublic, authorization } = this.#request;
-    return this.#cluster.closed && this.#asPart && !isPublic && authorization !== undefined ? { authorization } : {};
-  }
-
-  async #take(event: BlobEvent, seeder: URL): Promise<void> {
-    const blob = this.#blob;
-    if (event.type === "progress") blob.progress(event.bytes);
-    else if (event.type === "hashes") blob.addHashes(event.firstIndex, event.sha1s);
-    else if (event.type === "metainfo") blob.addHashes(0, this.#checked(event.metainfo).pieces);
-    else {
-      if (event.digest !== blob.digest.toString())
-        throw new BlobError("digest_mismatch", `${seeder.host} answered for ${event.digest}`);
-      if (!this.#isSize(event.size))
-        throw new BlobError("unavailable", `${seeder.host} has ${event.size} bytes as ${blob.digest}`);
-      if (event.size > this.#context.maxSize)
-        throw new BlobError("too_large", `${blob.digest}: ${event.size} bytes are more than the cache may hold`);
-      await blob.begin(new Layout(event.size, event.pieceLength));
-      if (event.inline) await this.#storeInline(event.inline);
-      else this.#join("seeder", endpointOf(seeder));
-    }
-  }
-
-  #isSize(size: number): boolean {
-    return this.#request.size === undefined || this.#request.size === size;
-  }
-
-  #checked(bytes: Uint8Array): ReturnType<typeof decodeMetainfo> {
-    const metainfo = decodeMetainfo(bytes);
-    if (metainfo.id !== this.#blob.id || !this.#blob.layout?.equals(metainfo.layout)) {
-      throw new BlobError("digest_mismatch", `${this.#blob.digest}: the metainfo is another blob's`);
-    }
-    return metainfo;
-  }
-
-  async #storeInline(bytes: Uint8Array): Promise<void> {
-    const { layout } = this.#blob;
-    if (layout?.count !== 1 || bytes.length !== layout.size)
-      throw new BlobError("digest_mismatch", `${this.#blob.digest}: the seeder sent another blob`);
-    this.#blob.addHashes(0, createHash("sha1").update(bytes).digest());
-    this.#context.metrics.bytes.inc({ source: "seeder", direction: "in" }, bytes.length);
-    await this.#blob.store(0, bytes, "seeder");
-  }
-
   /** No seeder tells (any more): what is known may be enough; else a peer's metainfo, else the origin. */
   async #withoutSeeder(cause: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#blob.have?.full) return;
     const error = cause instanceof MetaInfoError || cause instanceof BlobError ? cause : BlobError.from(cause);
     if (error.code === "digest_mismatch" || error.code === "too_large") throw error;
     this.#log.info("no seeder delivers the metainfo", { code: error.code, error: error.message });
-    if (!this.#blob.layout) await this.#metainfoFromPeers(signal);
+    if (!this.#blob.layout) {
+      const allHeard = () => this.#announcer?.answered !== false;
+      await this.#feed.fromPeers(this.#peers, { allHeard, signal });
+    }
     this.#noSeeder = true;
     if (!this.#blob.layout) await this.#fromOrigin(signal);
-  }
-
-  async #metainfoFromPeers(signal: AbortSignal): Promise<void> {
-    const { maxSize } = this.#context;
-    const http = new ClusterHttp(this.#context.http, this.#cluster, { asPart: this.#asPart });
-    const asked = new Set<string>();
-    // Peers come in by the announce under way; what it brings within a moment is asked.
-    for (const deadline = performance.now() + ALONE_MS; performance.now() < deadline; await sleep(20, signal)) {
-      for (const [name, peer] of this.#peers) {
-        if (asked.has(name)) continue;
-        asked.add(name);
-        const metainfo = await fetchPeerMetainfo(http, { peer, digest: this.#blob.digest, signal });
-        if (!metainfo || metainfo.layout.size > maxSize || !this.#isSize(metainfo.layout.size)) continue;
-        this.#hashesFrom = name;
-        await this.#blob.begin(metainfo.layout);
-        this.#blob.addHashes(0, metainfo.pieces);
-        return;
-      }
-      if (!this.#announcing && asked.size === this.#peers.size) return;
-    }
-  }
-
-  async #announce(signal: AbortSignal): Promise<void> {
-    const { tracker } = this.#context;
-    if (!tracker) return;
-    const key = swarmKey(this.#blob.digest.toString());
-    const left = () => Math.max(1, (this.#blob.size ?? 1) - this.#blob.received);
-    let event: "started" | undefined = "started";
-    try {
-      while (!signal.aborted) {
-        this.#announcing = event === "started";
-        const answer = await tracker
-          .announce(key, { ...(event ? { event } : {}), left: left(), signal })
-          .catch((error: unknown) => {
-            if (!signal.aborted) this.#log.debug("no tracker answers", { error });
-            return undefined;
-          });
-        this.#announcing = false;
-        for (const peer of answer?.peers ?? []) this.addPeer(peer);
-        if (answer) event = undefined;
-        await sleep(Math.min(answer?.intervalMs ?? 2000, 10_000), signal);
-      }
-    } catch {
-      // The wait ended with the fetch.
-    }
-    const last = this.#blob.have?.full
-      ? { event: "completed" as const, left: 0 }
-      : { event: "stopped" as const, left: left() };
-    tracker.announce(key, last).catch(() => {});
   }
 
   #startDownload(): Download {
@@ -408,24 +292,4 @@ export class Fetch {
     // It may come back by a later announce, unless it is banned.
     this.#peers.delete(name);
   }
-}
-
-function endpointOf(url: URL): PeerEndpoint {
-  const secure = url.protocol === "https:";
-  return { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port) || (secure ? 443 : 80), secure };
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
 }

@@ -195,6 +195,12 @@ export class HttpSource implements PieceSource {
   }
 }
 
+/** Where the server of a URL listens. */
+export function endpointOf(url: URL): PeerEndpoint {
+  const secure = url.protocol === "https:";
+  return { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port) || (secure ? 443 : 80), secure };
+}
+
 export function authority({ host, port }: PeerEndpoint): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
