@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { blobStream, firstByte } from "./blob-stream.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
-import { CHUNK } from "./piece-stream.ts";
+import { CHUNK } from "./piece-source.ts";
 import { arriving, prng, readAll, shuffled, tempDir, testBlob, turns } from "./testing/blobs.ts";
 
 const large = testBlob(5 * 1024 * 1024 + 777);

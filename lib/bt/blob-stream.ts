@@ -6,7 +6,7 @@
 import { lend } from "../http/lent-chunk.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import type { Demand, LiveBlob } from "./live-blob.ts";
-import { CHUNK } from "./piece-stream.ts";
+import { CHUNK } from "./piece-source.ts";
 
 /** Blobs up to this many bytes are held until their digest agrees. */
 export const HELD_WHOLE = 4 * 1024 * 1024;

@@ -22,7 +22,7 @@ import type { LiveBlob } from "./live-blob.ts";
 import { encodeMetainfo } from "./metainfo.ts";
 import type { Origin } from "./origin-fill.ts";
 import { peerRoutes } from "./peer-routes.ts";
-import { CHUNK } from "./piece-stream.ts";
+import { CHUNK } from "./piece-source.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
 import { arriving, type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
 import { Uploader } from "./uploader.ts";

@@ -19,7 +19,7 @@ import { BufferPool } from "./buffer-pool.ts";
 import { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { createPeerId } from "./peer-id.ts";
-import { CHUNK } from "./piece-stream.ts";
+import { CHUNK } from "./piece-source.ts";
 import { Precedence } from "./precedence.ts";
 import { Connector } from "./sources/connection.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";

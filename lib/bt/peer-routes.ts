@@ -9,20 +9,21 @@ import type { Handle } from "../cache/index.ts";
 import { ClusterAuth } from "../cluster/cluster-auth.ts";
 import { isPartRequest } from "../cluster/received.ts";
 import { WEB_SEED_PARAMETER } from "../cluster/web-seed-token.ts";
+import { bodyResponse } from "../http/direct-body.ts";
 import { rangeResponse } from "../http/file-response.ts";
 import { parseRange } from "../http/ranges.ts";
 import { BodyTooLargeError, readBytes } from "../http/read-bytes.ts";
 import type { RequestEnv } from "../http/server.ts";
 import { type Digest, parseDigest } from "../registry/digest.ts";
 import { ociError } from "../registry/errors.ts";
-import { availabilityStream } from "./availability-stream.ts";
+import { availabilitySource } from "./availability-source.ts";
 import { Bitfield } from "./bitfield.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { encodeMetainfo } from "./metainfo.ts";
-import { pieceStream } from "./piece-stream.ts";
+import { pieceSource } from "./piece-source.ts";
 import type { Precedence } from "./precedence.ts";
 import { PARK_MS, type Uploader } from "./uploader.ts";
 import { HEADER, parsePeerHeader } from "./wire-format.ts";
@@ -130,7 +131,7 @@ async function servePieces(
     headers: pieceHeaders(blob, start, end),
     open: (from, to) => {
       opened = true;
-      return pieceStream(blob, {
+      return pieceSource(blob, {
         start: from,
         end: to,
         limiter,
@@ -170,7 +171,7 @@ function serveAvailability({ onPeer, stopping }: PeerRoutesInit, c: Context<Env>
     return new Response(null, { headers });
   }
   if (peer) onPeer?.(handle.blob.digest, { host: c.env.remoteAddress, ...peer });
-  return new Response(availabilityStream(handle.blob, { onClose: () => handle.release(), stopping }), { headers });
+  return bodyResponse(availabilitySource(handle.blob, { onClose: () => handle.release(), stopping }), { headers });
 }
 
 function serveMetainfo(handle: Handle<LiveBlob>): Response {
@@ -231,7 +232,7 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
   const layout = blob.layout!;
   const [start, end] = [layout.start(upload.piece), layout.end(upload.piece)];
   const served = init.precedence?.own(end - start);
-  const body206 = pieceStream(blob, {
+  const sent = pieceSource(blob, {
     start,
     end,
     limiter: init.limiter,
@@ -243,7 +244,7 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
       handle.release();
     },
   });
-  return new Response(body206, {
+  return bodyResponse(sent, {
     status: 206,
     headers: {
       "content-type": "application/octet-stream",

@@ -5,7 +5,7 @@ import { RegistryError } from "../registry/errors.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
 import type { Origin } from "./origin-fill.ts";
-import { CHUNK } from "./piece-stream.ts";
+import { CHUNK } from "./piece-source.ts";
 import { resilientStream } from "./resilient-stream.ts";
 import { arriving, readAll, tempDir, testBlob, turns, until } from "./testing/blobs.ts";
 

@@ -4,6 +4,7 @@
  */
 
 import { type Exchange, isHttp2, resetExchange } from "./connections.ts";
+import { type BodySource, bodySource } from "./direct-body.ts";
 import { giveBack } from "./lent-chunk.ts";
 
 /** Headers that belong to a connection (RFC 9110, 7.6.1), which the listener decides about. */
@@ -25,9 +26,11 @@ export async function sendResponse(
 ): Promise<void> {
   const { req, res } = exchange;
   try {
-    const { body } = response;
+    const direct = bodySource(response);
+    const body = direct ? null : response.body;
     const bodiless = req.method === "HEAD" || response.status === 204 || response.status === 304;
-    if (signal.aborted || bodiless || body === null) {
+    if (signal.aborted || bodiless || (body === null && !direct)) {
+      direct?.cancel();
       body?.cancel(signal.reason).catch(() => {});
       if (!signal.aborted) {
         writeHead(exchange, response);
@@ -35,7 +38,11 @@ export async function sendResponse(
       }
       return;
     }
-    await sendBody(exchange, response, body.getReader(), signal);
+    await sendBody(exchange, response, direct ?? readerSource(body!.getReader()), {
+      signal,
+      // A source of its own has its first chunk at hand: head and chunk go out together.
+      flushEarly: !direct,
+    });
   } catch (error) {
     if (!signal.aborted) {
       resetExchange(exchange);
@@ -47,13 +54,26 @@ export async function sendResponse(
 async function sendBody(
   exchange: Exchange,
   response: Response,
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  signal: AbortSignal,
+  source: BodySource,
+  { signal, flushEarly }: { signal: AbortSignal; flushEarly: boolean },
 ): Promise<void> {
   const { res } = exchange;
   const sink = new Sink(exchange, signal);
+  let ended = false;
+  const pull = async () => {
+    try {
+      const chunk = await source.pull();
+      if (chunk === undefined) ended = true;
+      return chunk;
+    } catch (error) {
+      ended = true;
+      throw error;
+    }
+  };
   const onAbort = () => {
-    reader.cancel(signal.reason).catch(() => {});
+    if (ended) return;
+    ended = true;
+    source.cancel();
   };
   signal.addEventListener("abort", onAbort);
   try {
@@ -61,20 +81,20 @@ async function sendBody(
     const declared = response.headers.get("content-length");
     const expected = declared === null ? undefined : Number(declared);
     let sent = 0;
-    let next = reader.read();
-    if (!(await settlesSoon(next))) {
+    let next = pull();
+    if (flushEarly && !(await settlesSoon(next))) {
       // The headers do not wait for a body that is still on its way.
       flushHead(exchange);
     }
     for (;;) {
-      const { done, value } = await next;
-      if (done || signal.aborted) {
+      const value = await next;
+      if (value === undefined || signal.aborted) {
         break;
       }
       // The next chunk is read while this one is sent.
-      next = reader.read();
+      next = pull();
       next.catch(() => {});
-      if (expected === undefined && !res.headersSent && (await endsSoon(next))) {
+      if (flushEarly && expected === undefined && !res.headersSent && (await endsSoon(next))) {
         res.setHeader("content-length", value.byteLength);
       }
       sent += value.byteLength;
@@ -91,11 +111,20 @@ async function sendBody(
     }
     res.end();
   } catch (error) {
-    reader.cancel(error).catch(() => {});
+    onAbort();
     throw error;
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+function readerSource(reader: ReadableStreamDefaultReader<Uint8Array>): BodySource {
+  return {
+    pull: async () => (await reader.read()).value,
+    cancel: () => {
+      reader.cancel().catch(() => {});
+    },
+  };
 }
 
 /** Writes chunks without copying, and waits while the client does not take them. */
@@ -184,8 +213,8 @@ function isLongUnread(req: Exchange["req"]): boolean {
 }
 
 /** Whether the stream has ended, as far as one turn of the event loop tells. A failure counts as no. */
-async function endsSoon(next: Promise<ReadableStreamReadResult<Uint8Array>>): Promise<boolean> {
-  return (await settlesSoon(next)) && (await next.then(({ done }) => done).catch(() => false));
+async function endsSoon(next: Promise<Uint8Array | undefined>): Promise<boolean> {
+  return (await settlesSoon(next)) && (await next.then((chunk) => chunk === undefined).catch(() => false));
 }
 
 /** Resolves after one turn of the event loop, or sooner, with whether the promise has settled. */

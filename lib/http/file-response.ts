@@ -4,6 +4,7 @@
  * (RFC 9110, sections 13 and 14).
  */
 
+import { type BodySource, bodyResponse } from "./direct-body.ts";
 import { parseRange } from "./ranges.ts";
 
 /** The representation that `rangeResponse` answers with. */
@@ -18,9 +19,9 @@ export interface RangeBody {
   headers?: HeadersInit;
   /**
    * Opens the bytes [start, end). Called at most once, never for HEAD, 304, 412 or 416. Whoever consumes the response
-   * closes the stream (by reading it to its end or cancelling it).
+   * closes the stream or source (by reading it to its end or cancelling it).
    */
-  open(start: number, end: number): ReadableStream<Uint8Array>;
+  open(start: number, end: number): ReadableStream<Uint8Array> | BodySource;
 }
 
 /**
@@ -61,11 +62,11 @@ export function rangeResponse(request: Request, body: RangeBody): Response {
   }
   if (range.kind === "whole") {
     headers.set("content-length", String(body.size));
-    return new Response(asBody(body.open(0, body.size)), { status: 200, headers });
+    return respond(body.open(0, body.size), { status: 200, headers });
   }
   headers.set("content-range", `bytes ${range.start}-${range.end - 1}/${body.size}`);
   headers.set("content-length", String(range.end - range.start));
-  return new Response(asBody(body.open(range.start, range.end)), { status: 206, headers });
+  return respond(body.open(range.start, range.end), { status: 206, headers });
 }
 
 /** The Range header, unless an `If-Range` that does not hold takes it away (RFC 9110, 13.1.5: strong comparison). */
@@ -88,7 +89,8 @@ function quoted(etag: string): string {
   return etag.startsWith('"') ? etag : `"${etag}"`;
 }
 
-/** The DOM types want chunks over plain ArrayBuffers; every runtime takes any Uint8Array. */
-function asBody(stream: ReadableStream<Uint8Array>): ReadableStream<Uint8Array<ArrayBuffer>> {
-  return stream as ReadableStream<Uint8Array<ArrayBuffer>>;
+function respond(body: ReadableStream<Uint8Array> | BodySource, init: ResponseInit): Response {
+  if ("pull" in body) return bodyResponse(body, init);
+  // The DOM types want chunks over plain ArrayBuffers; every runtime takes any Uint8Array.
+  return new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>, init);
 }

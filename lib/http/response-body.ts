@@ -69,7 +69,6 @@ export class ResponseBody extends Readable {
       this.#remaining -= chunk.length;
     }
     this.#wanted = false;
-    clearTimeout(this.#idle);
     if (this.push(chunk)) {
       // The reader wants more at once, but push() calls _read only when its buffer was drained in between.
       this.#wanted = true;
@@ -102,8 +101,12 @@ export class ResponseBody extends Readable {
   }
 
   #arm(): void {
-    clearTimeout(this.#idle);
+    if (this.#idle !== undefined) {
+      this.#idle.refresh();
+      return;
+    }
     this.#idle = setTimeout(() => {
+      if (!this.#wanted) return;
       const message = `${this.#what}: no byte of the body for ${this.#idleTimeoutMs} ms`;
       this.destroy(new HttpClientError("timeout", message));
     }, this.#idleTimeoutMs);

@@ -2,6 +2,7 @@
  * Follows what a peer has of a blob, as the peer tells it.
  * @module
  */
+import type { Readable } from "node:stream";
 import type { HttpClient } from "../../http/client.ts";
 import type { AvailabilityLine } from "../wire-format.ts";
 import { MAX_LINE, OtherLayoutError, parseLine } from "../wire-format.ts";
@@ -38,16 +39,17 @@ export async function followAvailability(
     throw new SourceError("gone", `${url.host} answered ${response.status}`);
   }
   let rest = "";
+  const take = (chunk: Buffer) => {
+    const text = chunk.toString("latin1");
+    rest += text;
+    if (rest.length <= MAX_LINE && !text.includes("\n")) return;
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    if (rest.length > MAX_LINE) throw new SourceError("liar", `${url.host} sends an endless line`);
+    for (const line of lines) if (line !== "") onLine(parse(line, count, url));
+  };
   try {
-    for await (const chunk of response.body) {
-      const text = (chunk as Buffer).toString("latin1");
-      rest += text;
-      if (rest.length <= MAX_LINE && !text.includes("\n")) continue;
-      const lines = rest.split("\n");
-      rest = lines.pop() ?? "";
-      if (rest.length > MAX_LINE) throw new SourceError("liar", `${url.host} sends an endless line`);
-      for (const line of lines) if (line !== "") onLine(parse(line, count, url));
-    }
+    await consume(response.body, take);
   } catch (cause) {
     if (cause instanceof SourceError) throw cause;
     throw new SourceError("failed", `${url.host}: ${(cause as Error).message}`, { cause });
@@ -55,6 +57,22 @@ export async function followAvailability(
     response.body.destroy();
   }
   throw new SourceError("gone", `${url.host} ended its list of pieces`);
+}
+
+/** By events: lines come a hundred times a second from each peer, and an iterator costs some promises each. */
+function consume(body: Readable, take: (chunk: Buffer) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    body.on("error", reject);
+    body.on("close", () => resolve());
+    body.on("end", () => resolve());
+    body.on("data", (chunk: Buffer) => {
+      try {
+        take(chunk);
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
 }
 
 function parse(line: string, count: number, url: URL): AvailabilityLine {
