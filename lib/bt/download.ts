@@ -36,7 +36,7 @@ export interface DownloadInit {
   readonly blob: LiveBlob;
   readonly limiter: RateLimiter;
   readonly log: Logger;
-  /** Bytes that arrived, wanted or not. */
+  /** Bytes that a request brought, wanted or not; told when it ends. */
   onBytes?(kind: SourceKind, bytes: number): void;
   /** A source sent bytes that fail their own hash. */
   onLiar?(source: PieceSource, error: SourceError): void;
@@ -314,7 +314,10 @@ export class Download {
       this.#stop.signal.removeEventListener("abort", stopped);
       state.requests.delete(abort);
       this.#init.limiter.charge((flight?.received ?? 0) - taken);
-      if (flight) this.#land(flight);
+      if (flight) {
+        this.#land(flight);
+        this.#init.onBytes?.(source.kind, flight.received);
+      }
       this.#schedule();
     }
   }
@@ -352,7 +355,6 @@ export class Download {
           this.#trickle = 0;
           this.#lastProgress = this.#now();
         }
-        this.#init.onBytes?.(flight.source.kind, bytes);
       },
     };
   }

@@ -7,6 +7,7 @@ import type { Server as HttpServer, IncomingMessage, ServerResponse } from "node
 import type { Http2Server, Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from "node:http2";
 import type { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
+import { deferDestroy } from "./defer-destroy.ts";
 
 /** A request and its response of either protocol. */
 export interface Exchange {
@@ -169,6 +170,7 @@ export class Connections {
 
   #addSession(session: ServerHttp2Session, idleTimeoutMs: number): void {
     this.#sessions.add(session);
+    deferDestroy(session);
     let streams = 0;
     session.on("stream", (stream) => {
       streams++;

@@ -6,6 +6,7 @@
  * replaced without killing the streams that still move, and it can reject where nobody listens.
  */
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from "node:http2";
+import { deferDestroy } from "../http/defer-destroy.ts";
 
 /** Options of {@link SeederConnection}. */
 export interface SeederConnectionOptions {
@@ -77,6 +78,7 @@ export class SeederConnection {
 
   #open(): Session {
     const h2 = connect(this.authority, this.#tls);
+    deferDestroy(h2);
     let gone: () => void = () => {};
     const closed = new Promise<void>((resolve) => {
       gone = resolve;

@@ -107,8 +107,8 @@ test("answers split anywhere arrive whole", async () => {
     await pool.request(
       peer.endpoint,
       request(target, {
-        onBytes: (part) => {
-          told += part.length;
+        onBytes: (received) => {
+          told = received;
         },
       }),
     );

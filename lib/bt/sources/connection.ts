@@ -32,8 +32,8 @@ export interface PeerRequest {
   readonly body?: Uint8Array;
   /** Where the body goes, decided from the head; undefined discards it. Its length must be the body's. */
   accept(head: ResponseHead): Uint8Array | undefined;
-  /** Called for each part of the body after it is in its place. */
-  onBytes?(part: Uint8Array): void;
+  /** Called as the body grows, with the bytes of it that are in their place. */
+  onBytes?(received: number): void;
   /** Milliseconds without a byte after which the request fails. */
   readonly idleMs: number;
   readonly signal?: AbortSignal;
@@ -244,11 +244,9 @@ export class Connection {
 
   #onBody(exchange: Exchange, head: ResponseHead, bytes: Uint8Array): Uint8Array {
     const length = Math.min(bytes.length, head.length - exchange.received);
-    if (exchange.target) {
-      exchange.target.set(bytes.subarray(0, length), exchange.received);
-      exchange.request.onBytes?.(exchange.target.subarray(exchange.received, exchange.received + length));
-    }
+    exchange.target?.set(length === bytes.length ? bytes : bytes.subarray(0, length), exchange.received);
     exchange.received += length;
+    if (exchange.target) exchange.request.onBytes?.(exchange.received);
     if (exchange.received === head.length) this.#complete(exchange, head);
     return bytes.subarray(length);
   }

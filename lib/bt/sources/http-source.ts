@@ -19,6 +19,9 @@ import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, 
 /** A parked "next" answers within 10 s; a piece moves a byte more often than this. */
 const IDLE_MS = 15_000;
 
+/** Bytes hashed at once: a call costs as much as some kilobytes, and so many are still in the processor's cache. */
+const HASH_STEP = 128 * 1024;
+
 export interface HttpSourceInit {
   readonly kind: "peer" | "seeder";
   readonly endpoint: PeerEndpoint;
@@ -89,6 +92,8 @@ export class HttpSource implements PieceSource {
     let told: Uint8Array | undefined;
     let buffer: Uint8Array | undefined;
     let refusal: SourceError | undefined;
+    let counted = 0;
+    let hashed = 0;
     const accept = (head: ResponseHead): Uint8Array | undefined => {
       if (head.status === 204 && ask.piece === undefined) return undefined;
       if (head.status !== 206) {
@@ -104,9 +109,12 @@ export class HttpSource implements PieceSource {
       await this.#init.pool.request(this.#init.endpoint, {
         ...this.#message(ask),
         accept,
-        onBytes: (part) => {
-          hash.update(part);
-          ask.onBytes(piece!, part.length);
+        onBytes: (received) => {
+          ask.onBytes(piece!, received - counted);
+          counted = received;
+          if (received - hashed < HASH_STEP && received < buffer!.length) return;
+          hash.update(buffer!.subarray(hashed, received));
+          hashed = received;
         },
         idleMs: IDLE_MS,
         signal: ask.signal,
