@@ -30,6 +30,10 @@ function checkerOf(
         asked.push(`${repository} ${asking.hex.slice(0, 2)} ${caller.kind}`);
         return answer(caller, repository, asking);
       },
+      async headManifest(_, repository, asking, { caller }) {
+        asked.push(`${repository} manifest ${asking.hex.slice(0, 2)} ${caller.kind}`);
+        return answer(caller, repository, asking);
+      },
     },
     log: silentLogger,
     now: () => clock.now,
@@ -316,4 +320,18 @@ test("checkPublic uses no credentials", async () => {
   const { access, asked, query } = checkerOf((caller) => (isAnonymous(caller) ? challenged : ok));
   assert.equal((await access.checkPublic(query({ upstream: withPassword, authorization: "Basic x" }))).kind, "refused");
   assert.deepEqual(asked, ["a/b aa anonymous"]);
+});
+
+test("a manifest is asked for as such; what is learnt is as old as it is said to be", async () => {
+  const { access, asked, clock, query } = checkerOf(() => ok);
+  assert.equal(access.publicAge(query()), undefined);
+  assert.equal((await access.check(query({ kind: "manifest" }))).kind, "allowed");
+  assert.deepEqual(asked, ["a/b manifest aa anonymous"]);
+  clock.now = 10_000;
+  assert.equal(access.publicAge(query({ kind: "manifest" })), 10_000);
+  clock.now = 100_000;
+  access.learn(upstream, "c/d", [digest], { caller: { kind: "anonymous" }, ageMs: 50_000 });
+  assert.equal(access.publicAge(query({ repository: "c/d" })), 50_000);
+  clock.now = 110_000;
+  assert.equal(access.publicAge(query({ repository: "c/d" })), undefined);
 });

@@ -6,6 +6,7 @@
  * repository gets nothing of another by naming its digests, and the blobs of one image cost one question, not many.
  * @module
  */
+import { isOutOfDescriptors } from "../http/client-error.ts";
 import type { Logger } from "../log/log.ts";
 import type { Digest } from "../registry/digest.ts";
 import { RegistryError } from "../registry/errors.ts";
@@ -38,6 +39,8 @@ export interface AccessQuery {
   readonly digest: Digest;
   /** The caller's header, verbatim. */
   readonly authorization: string | undefined;
+  /** What the digest names, and the origin is asked for. @default "blob" */
+  readonly kind?: "blob" | "manifest";
   /**
    * The blob is on this host as a private one: no manifest's word will do, and whoever has credentials is asked about
    * first. @default false
@@ -53,7 +56,7 @@ export interface AccessQuery {
 export type AccessPolicy = "private" | "always";
 
 export interface AccessCheckerInit {
-  readonly origins: Pick<OriginClient, "headBlob">;
+  readonly origins: Pick<OriginClient, "headBlob" | "headManifest">;
   readonly log: Logger;
   /** @default "private" */
   readonly policy?: AccessPolicy;
@@ -79,7 +82,7 @@ const ANONYMOUS: Caller = { kind: "anonymous" };
 
 /** See the module. */
 export class AccessChecker {
-  readonly #origins: Pick<OriginClient, "headBlob">;
+  readonly #origins: Pick<OriginClient, "headBlob" | "headManifest">;
   readonly #log: Logger;
   readonly #policy: AccessPolicy;
   readonly #times: { ttl: number; grace: number; refusal: number; timeout: number; rest: number };
@@ -119,24 +122,42 @@ export class AccessChecker {
     return asPublic(await this.#ask(query, ANONYMOUS));
   }
 
+  /** The origin gave this very thing to a caller just now. */
+  gave(query: Pick<AccessQuery, "upstream" | "repository" | "digest">, caller: Caller, size: number): void {
+    this.#answers.allow(query, caller, { at: this.#now(), size });
+  }
+
+  /** A repository may not have this any more: somebody deleted it there by way of this host. */
+  forget(place: Pick<AccessQuery, "upstream" | "repository" | "digest">): void {
+    this.#answers.drop(place);
+  }
+
+  /** How long ago (ms) the origin let anyone read this; undefined: it has to be asked. */
+  publicAge(query: AccessQuery): number | undefined {
+    if (this.#known(query, ANONYMOUS, this.#times.ttl)?.kind !== "allowed") return undefined;
+    return this.#now() - this.#answers.right(query, ANONYMOUS)!;
+  }
+
   /**
    * A repository has a manifest that names these blobs: the origin served it just now, or confirmed that it still has it.
    * Leave out descriptors with `urls` (foreign layers): no registry checks that those are its own.
    * @param options.caller In whose name the origin gave it, if it did so just now: that shows the caller's right.
+   * @param options.ageMs How long ago that was.
    */
   learn(
     upstream: Upstream,
     repository: string,
     digests: Iterable<Digest>,
-    { caller }: { caller?: Caller | undefined } = {},
+    { caller, ageMs = 0 }: { caller?: Caller | undefined; ageMs?: number } = {},
   ): void {
     // There each caller is asked about for each blob, whatever manifests say.
     if (this.#policy === "always") return;
-    const at = this.#now();
+    const at = this.#now() - ageMs;
     for (const digest of digests) {
       const place = { upstream, repository, digest };
       this.#answers.name(place, at);
-      if (caller) this.#answers.grant(place, caller, at);
+      if (caller && (this.#answers.right(place, caller) ?? Number.NEGATIVE_INFINITY) < at)
+        this.#answers.grant(place, caller, at);
     }
   }
 
@@ -196,7 +217,7 @@ export class AccessChecker {
 
   /** One request for all who ask the same; it goes on when one of them leaves. */
   #single(query: AccessQuery, caller: Caller): Promise<Answer> {
-    const key = this.#answers.nameOf(query, caller);
+    const key = `${query.kind ?? "blob"} ${this.#answers.nameOf(query, caller)}`;
     let flight = this.#flights.get(key);
     if (!flight) {
       flight = this.#head(query, caller).finally(() => this.#flights.delete(key));
@@ -214,10 +235,11 @@ export class AccessChecker {
     const hadRight = right !== undefined && this.#now() - right < this.#times.ttl;
     try {
       const signal = AbortSignal.timeout(this.#times.timeout);
-      const { status, size, challenge } = await this.#origins.headBlob(upstream, repository, digest, {
-        caller,
-        signal,
-      });
+      const asked = { caller, signal };
+      const { status, size, challenge } =
+        query.kind === "manifest"
+          ? await this.#origins.headManifest(upstream, repository, digest, asked)
+          : await this.#origins.headBlob(upstream, repository, digest, asked);
       if (status === 429 || status >= 500)
         throw new RegistryError("unavailable", `${upstream.name} answered ${status}`, { status });
       const at = this.#now();
@@ -235,9 +257,11 @@ export class AccessChecker {
         cause instanceof RegistryError
           ? cause
           : new RegistryError("unavailable", `${upstream.name}: ${String(cause)}`, { cause });
-      // An origin that answers, if with an error, answers the next question sooner than it can be given up.
+      // An origin that answers, if with an error, answers the next question sooner than it can be given up. And what this
+      // host cannot open for now is no fault of the origin.
       if (
         error.status === undefined &&
+        !isOutOfDescriptors(error) &&
         (error.code === "aborted" || error.code === "timeout" || error.code === "unavailable")
       ) {
         this.#downUntil.set(upstream.name, { until: this.#now() + this.#times.rest, error });

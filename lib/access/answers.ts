@@ -108,6 +108,11 @@ export class Answers {
     if (!this.#members.peek(key)?.seen) this.#members.set(key, { at, seen: false, size: undefined });
   }
 
+  /** The repository does not have this any more. */
+  drop(place: Place): void {
+    this.#members.delete(blobKey(place));
+  }
+
   #rightKey(place: Place, caller: Caller): string {
     const where = this.#eachBlob ? blobKey(place) : `${place.upstream.name} ${place.repository}`;
     return `${where} ${this.#who(caller)}`;

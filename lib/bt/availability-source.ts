@@ -3,27 +3,40 @@
  * @module
  */
 import type { BodySource } from "../http/direct-body.ts";
+import type { Bitfield } from "./bitfield.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { formatLine } from "./wire-format.ts";
 
 /** Pieces that arrive within this time share a line, ms. */
-const BATCH_MS = 10;
+const BATCH_MS = 15;
+/** Pieces that a line tells to be gone: a reader's lines are bounded. */
+const REMOVED_PER_LINE = 4096;
 /** An empty line tells that this host lives, ms. */
 const ALIVE_MS = 5000;
 
 /**
  * Lines of JSON (`wire-format.ts`). What is added while a slow reader reads is one line for it, so it never falls behind
- * by more than a bitfield. Ends when the blob fails or `stopping` aborts; stays open after the blob is complete.
+ * by more than a bitfield. What it has itself it is not told again. Ends when the blob fails or `stopping` aborts, and, after telling so, when it leaves the cache; stays open after the blob is complete.
  * `onClose` is called once, at the end.
  */
 export function availabilitySource(
   blob: LiveBlob,
-  { onClose, stopping }: { onClose: () => void; stopping?: AbortSignal | undefined },
+  {
+    onClose,
+    stopping,
+    known,
+  }: {
+    onClose: () => void;
+    stopping?: AbortSignal | undefined;
+    /** What the reader has, as far as it told. */
+    known?: () => Bitfield | undefined;
+  },
 ): BodySource {
   const encoder = new TextEncoder();
   let added: number[] = [];
   let begun = false;
   let closed = false;
+  let gone = false;
   let due = true;
   let wake = () => {};
   let batch: ReturnType<typeof setTimeout> | undefined;
@@ -45,11 +58,16 @@ export function availabilitySource(
   const unsubscribe = blob.subscribe((change) => {
     if (change.type === "layout") tell();
     else if (change.type === "failed") close();
-    else if (change.type === "piece" && begun) {
+    else if (change.type === "removed") {
+      gone = true;
+      tell();
+    } else if (change.type === "piece" && begun) {
       added.push(change.piece);
       batch ??= setTimeout(() => {
         batch = undefined;
-        tell();
+        const theirs = known?.();
+        if (theirs) added = added.filter((piece) => !theirs.has(piece));
+        if (added.length > 0) tell();
       }, BATCH_MS);
     }
   });
@@ -57,6 +75,9 @@ export function availabilitySource(
   else stopping?.addEventListener("abort", close, { once: true });
   /** An empty line where there is nothing to tell. */
   const line = () => {
+    if (gone && begun && blob.layout) {
+      return removeLines(blob.layout.count);
+    }
     if (!begun) {
       if (!blob.layout || !blob.have) return "\n";
       begun = true;
@@ -76,8 +97,21 @@ export function availabilitySource(
       }
       if (closed) return undefined;
       due = false;
-      return encoder.encode(line());
+      const bytes = encoder.encode(line());
+      // The last word.
+      if (gone) close();
+      return bytes;
     },
     cancel: close,
   };
+}
+
+/** All pieces are gone. */
+function removeLines(count: number): string {
+  let lines = "";
+  for (let first = 0; first < count; first += REMOVED_PER_LINE) {
+    const length = Math.min(REMOVED_PER_LINE, count - first);
+    lines += formatLine({ type: "remove", pieces: Array.from({ length }, (_, index) => first + index) });
+  }
+  return lines;
 }

@@ -3,21 +3,25 @@
  * a blob is fetched.
  * @module
  */
-import { createHash } from "node:crypto";
-import { BlobCache, type Handle } from "../cache/index.ts";
+import { stat } from "node:fs/promises";
+import { BlobCache, type Handle, type LeaveReason } from "../cache/index.ts";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { type Digest, parseDigest } from "../registry/digest.ts";
+import type { Digest } from "../registry/digest.ts";
 import { BlobNotFoundError, type Storage } from "../storage/index.ts";
-import { type BlobFile, openBlobFile, readOnlyFile } from "./blob-file.ts";
+import { DiskHealth } from "./disk-health.ts";
 import { BlobError } from "./errors.ts";
+import { Leftovers } from "./leftovers.ts";
 import { LiveBlob } from "./live-blob.ts";
-import { decodeMetainfo, encodeMetainfo, type Metainfo } from "./metainfo.ts";
-import { sameHash } from "./piece-hashes.ts";
+import { encodeMetainfo, type Metainfo } from "./metainfo.ts";
+import { digestOf, openStored, storedMetainfo } from "./stored-blob.ts";
+import { Upkeep } from "./upkeep.ts";
 
 /** A blob that a shared storage did not have is not looked for again so soon, unless it is to be fetched, ms. */
 const MISSING_MS = 3000;
 const MAX_MISSING = 1000;
+/** Metainfo files that are read at once at a start. */
+const READERS = 16;
 
 /** What a store needs. */
 export interface BlobStoreInit {
@@ -30,6 +34,14 @@ export interface BlobStoreInit {
   readonly metrics: Metrics;
   /** A fetch that nobody waits for goes on for so long, ms. @default 60000 */
   readonly abandonAfterMs?: number;
+  /** A blob that nobody used for so long leaves, ms; not where blobs are stored elsewhere. @default never */
+  readonly ttlMs?: number | undefined;
+  /** Most bytes of half-arrived blobs kept to go on with. @default limitSize */
+  readonly leftoverLimit?: number | undefined;
+  /** Bytes a second of stored blobs that are read again to find damage. @default 0: none */
+  readonly scrubRate?: number | undefined;
+  /** When that begins after a start, ms. */
+  readonly scrubDelayMs?: number | undefined;
   /**
    * Asked before a verified blob is stored in a storage that others share: whether one of them has stored it or does.
    * May take as long as that takes.
@@ -60,8 +72,27 @@ export class BlobStore implements AsyncDisposable {
   /** Ids that a shared storage did not have, until when (monotonic ms). */
   readonly #missing = new Map<string, number>();
 
+  readonly #health: DiskHealth;
+  readonly #leftovers: Leftovers;
+  readonly #upkeep: Upkeep;
+  /** Why blobs that are being removed are. */
+  readonly #damaged = new Map<string, BlobError>();
+  #arriving = 0;
+
   constructor(init: BlobStoreInit) {
     this.#init = init;
+    this.#health = new DiskHealth({ log: init.log });
+    const { storage, log, metrics } = init;
+    this.#leftovers = new Leftovers({
+      storage,
+      log,
+      limit: init.leftoverLimit ?? init.limitSize,
+      isResumable: (id) =>
+        stat(storage.getPartialJournalPath(id)).then(
+          () => true,
+          () => false,
+        ),
+    });
     this.#cache = new BlobCache<LiveBlob>({
       limitSize: init.limitSize,
       minFree: init.minFree,
@@ -70,23 +101,64 @@ export class BlobStore implements AsyncDisposable {
       open: (id) => this.#open(id),
       remove: (id) => init.storage.delete(id),
       onCommit: () => this.#measure(),
-      onEvict: (id) => this.#withdraw(id),
+      onEvict: (id, leave) => this.#withdraw(id, leave),
+      scraps: this.#leftovers,
+      ttlMs: storage.remote ? undefined : init.ttlMs,
+      touch: (id, agoMs) => storage.touch(id, Date.now() - agoMs),
       log: init.log,
       ...(init.abandonAfterMs === undefined ? {} : { abandonAfterMs: init.abandonAfterMs }),
     });
+    this.#upkeep = new Upkeep({
+      storage,
+      leftovers: this.#leftovers,
+      kept: {
+        ids: () => this.#cache.ids(),
+        isCommitted: (id) => this.#cache.has(id) === "committed",
+        digestOf,
+        restoreUse: async (id) => {
+          const agoMs = this.#cache.unusedMs(id);
+          if (agoMs !== undefined) await storage.touch(id, Date.now() - agoMs);
+        },
+        remove: (id, damage) => this.#remove(id, damage),
+        isBusy: () => this.#arriving > 0,
+      },
+      scrubRate: init.scrubRate ?? 0,
+      scrubDelayMs: init.scrubDelayMs,
+      log,
+      metrics,
+    });
   }
 
-  /** Takes over what an earlier process committed and sweeps what it left half-done. */
+  /** Takes over what an earlier process committed, and what it left half-done; sweeps what nobody can use. */
   async start(): Promise<void> {
     const { storage } = this.#init;
-    for await (const { id } of storage.listPartial()) await storage.deletePartial(id);
+    await this.#leftovers.load();
     await this.#cache.load(storage.list());
-    for (const id of this.#cache.ids()) {
-      // Only seeders store elsewhere; each metainfo is looked at before its blob is served.
-      const metainfo = storage.remote ? undefined : await this.#storedMetainfo(id);
-      if (storage.remote || (metainfo && this.#isShared(metainfo))) this.#offer(id, metainfo);
-    }
+    // Only seeders store elsewhere; each metainfo is looked at before its blob is served.
+    if (storage.remote) for (const id of this.#cache.ids()) this.#offer(id, undefined);
+    else await this.#takeOver();
     this.#measure();
+    this.#upkeep.start();
+  }
+
+  /** Offers what may be offered; of a blob and its metainfo neither is of use without the other. */
+  async #takeOver(): Promise<void> {
+    const { storage, log } = this.#init;
+    const ids = [...this.#cache.ids()].values();
+    const look = async () => {
+      for (const id of ids) {
+        const metainfo = await storedMetainfo(storage, id);
+        if (metainfo && this.#isShared(metainfo)) this.#offer(id, metainfo);
+        // Undefined: what hinders now (too many open files, say) may not hinder when it is asked for.
+        if (metainfo !== null) continue;
+        log.warn("a stored blob has no metainfo that can be read: it is removed, to be fetched anew", { blob: id });
+        await this.#cache.remove(id).catch(() => {});
+      }
+    };
+    await Promise.all(Array.from({ length: READERS }, look));
+    for await (const id of storage.listMetaInfo?.() ?? []) {
+      if (!this.#cache.has(id)) await storage.delete(id).catch(() => {});
+    }
   }
 
   /** Digests of committed blobs that may be offered to others. */
@@ -98,9 +170,22 @@ export class BlobStore implements AsyncDisposable {
     return this.#cache.has(digest.hex);
   }
 
-  /** Whether a blob of so many bytes could be kept. */
-  fits(size: number): boolean {
-    return this.#cache.fits(size);
+  /** Whether a blob of so many bytes is here, or could be taken in now. */
+  async takes(digest: Digest, size: number): Promise<boolean> {
+    return this.has(digest) !== undefined || (await this.#admits(digest.hex, size));
+  }
+
+  /** What the disk had no room for when it was measured last may have room now: it is measured again. */
+  async #admits(id: string, size: number, present = 0): Promise<boolean> {
+    if (this.#cache.admits(size, { present })) return true;
+    if (!this.#cache.fits(size)) return false;
+    await this.#cache.check();
+    if (this.#cache.admits(size, { present })) return true;
+    const full = Object.assign(new Error(`no room for ${size} bytes above the free-space watermark (minFree)`), {
+      code: "ENOSPC",
+    });
+    this.#health.failed(full, id);
+    return false;
   }
 
   /**
@@ -122,7 +207,7 @@ export class BlobStore implements AsyncDisposable {
     try {
       return await this.#cache.acquire(
         digest.hex,
-        async () => (await this.#stored(digest)) ?? this.#create(digest, fill),
+        async () => (await this.#stored(digest)) ?? (await this.#create(digest, fill)),
         options,
       );
     } catch (cause) {
@@ -156,31 +241,56 @@ export class BlobStore implements AsyncDisposable {
     blob.isPublic = true;
     if (!blob.committed) return;
     this.#offer(blob.id, blob.metainfo());
+    await this.#notePublic(blob);
+  }
+
+  /** What is stored is stored, whether this can be noted or not: only the next process would know by it. */
+  async #notePublic(blob: LiveBlob): Promise<void> {
     try {
       await this.#init.storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
     } catch (error) {
-      // Only the next process would have known by it.
       this.#init.log.warn("could not note that a blob is public", { blob: blob.id, error });
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#upkeep.close();
     await this.#cache.close();
+    await this.#leftovers.removed();
     await this.#init.storage.close();
   }
 
-  #create(digest: Digest, fill: Fill): LiveBlob {
+  async #create(digest: Digest, fill: Fill): Promise<LiveBlob> {
     const { storage, metrics } = this.#init;
+    const leftover = await this.#leftovers.take(digest.hex);
     const gone = new AbortController();
     const blob = new LiveBlob({
       digest,
-      path: storage.getPartialPath(digest.hex),
+      place: { path: storage.getPartialPath(digest.hex), journal: storage.getPartialJournalPath(digest.hex) },
+      leftover,
+      admits: (size) => this.#admits(digest.hex, size, leftover),
+      onRevived: (bytes) => metrics.resumedBytes.inc(bytes),
       commit: (blob) => this.#commit(blob),
       onAbandon: () => gone.abort(new BlobError("abandoned", `${digest}: nobody asks for it any more`)),
     });
     metrics.activeDownloads.inc();
-    const done = () => metrics.activeDownloads.dec();
-    blob.done.then(done, done);
+    this.#arriving++;
+    const ended = () => {
+      metrics.activeDownloads.dec();
+      this.#arriving--;
+      if (blob.leftover > 0) this.#leftovers.add(blob.id, blob.leftover);
+      this.#measure();
+    };
+    blob.done.then(
+      () => {
+        ended();
+        this.#health.worked();
+      },
+      (error: BlobError) => {
+        ended();
+        if (error.code === "storage") this.#health.failed(error, digest.hex);
+      },
+    );
     const { remote } = storage;
     if (remote) {
       const unsubscribe = blob.subscribe(({ type }) => {
@@ -229,53 +339,38 @@ export class BlobStore implements AsyncDisposable {
     const path = storage.getPartialPath(blob.id);
     if (storage.remote && (await this.#init.isStoredByOther?.(blob))) await storage.remote.keep(blob.id, path);
     else {
-      await storage.createWithMetaInfo(blob.id, encodeMetainfo(metainfo));
-      await storage.upload(blob.id, { path }, { verify: true });
+      try {
+        await storage.createWithMetaInfo(blob.id, encodeMetainfo(metainfo));
+        await storage.upload(blob.id, { path }, { verify: true });
+      } catch (error) {
+        // On a full disk the metainfo of every failed attempt would take what is left. What others share is left alone.
+        if (!storage.remote) await storage.delete(blob.id).catch(() => {});
+        throw error;
+      }
     }
     // Published while it was being stored.
-    if (blob.isPublic && !metainfo.isPublic)
-      await storage.createWithMetaInfo(blob.id, encodeMetainfo(blob.metainfo()!));
+    if (blob.isPublic && !metainfo.isPublic) await this.#notePublic(blob);
     if (this.#isShared(blob)) this.#offer(blob.id, blob.metainfo());
   }
 
-  async #open(id: string): Promise<LiveBlob> {
-    const { storage } = this.#init;
-    const metainfo = await this.#readMetainfo(id);
-    const stat = await storage.stat(id);
-    if (metainfo.id !== id || stat.size !== metainfo.layout.size) throw new BlobNotFoundError(id);
-    return LiveBlob.committed({
-      digest: digestOf(id),
-      metainfo,
-      file: await this.#openFile(metainfo),
+  #open(id: string): Promise<LiveBlob> {
+    const { storage, log } = this.#init;
+    return openStored(id, { storage, log, onReadFailure: (cause) => this.#onReadFailure(id, cause) });
+  }
+
+  /** A committed blob whose bytes the disk does not give back is let go: the next to ask fetches it anew. */
+  #onReadFailure(id: string, cause: unknown): void {
+    const { storage, log } = this.#init;
+    // EIO, or a file that is too short, which no system error tells of.
+    const isDamage = !(cause instanceof Error && "code" in cause && cause.code !== "EIO");
+    if (storage.remote || !isDamage) return;
+    this.#health.failed(cause, id);
+    log.warn("the disk does not give back a stored blob: it is removed, to be fetched anew", {
+      blob: id,
+      error: cause,
     });
-  }
-
-  async #openFile({ id, layout, pieces }: Metainfo): Promise<BlobFile> {
-    const { storage } = this.#init;
-    if (!storage.remote) return await openBlobFile(storage.getFilePath(id), "r");
-    const { size, pieceLength } = layout;
-    const verify = (piece: number, bytes: Uint8Array) =>
-      sameHash(createHash("sha1").update(bytes).digest(), pieces.subarray(piece * 20, piece * 20 + 20));
-    return readOnlyFile(storage.remote.open(id, { size, pieceLength, verify }));
-  }
-
-  /** @throws BlobNotFoundError also for one that cannot be read: the blob is fetched anew then. */
-  async #readMetainfo(id: string): Promise<Metainfo> {
-    const bytes = await this.#init.storage.readMetaInfo(id);
-    try {
-      return decodeMetainfo(bytes);
-    } catch (error) {
-      this.#init.log.warn("the stored metainfo of a blob is damaged", { blob: id, error });
-      throw new BlobNotFoundError(id);
-    }
-  }
-
-  async #storedMetainfo(id: string): Promise<Metainfo | undefined> {
-    try {
-      return decodeMetainfo(await this.#init.storage.readMetaInfo(id));
-    } catch {
-      return undefined;
-    }
+    // A failing removal is logged by the cache.
+    this.#cache.remove(id).catch(() => {});
   }
 
   #offer(id: string, metainfo: Metainfo | undefined): void {
@@ -290,7 +385,19 @@ export class BlobStore implements AsyncDisposable {
     return isPublic === true || this.#init.sharesPrivate === true;
   }
 
-  #withdraw(id: string): void {
+  async #remove(id: string, damage?: string): Promise<void> {
+    const digest = digestOf(id);
+    if (damage !== undefined) this.#damaged.set(id, new BlobError("storage", `${digest}: the stored blob ${damage}`));
+    try {
+      await this.#cache.remove(id);
+    } finally {
+      this.#damaged.delete(id);
+    }
+  }
+
+  #withdraw(id: string, { reason, blob }: { reason: LeaveReason; blob: LiveBlob | undefined }): void {
+    this.#init.metrics.evictions.inc({ reason });
+    blob?.withdraw(this.#damaged.get(id));
     if (this.#offered.delete(id)) this.#init.onLeave?.(digestOf(id).toString());
     queueMicrotask(() => this.#measure());
   }
@@ -298,12 +405,8 @@ export class BlobStore implements AsyncDisposable {
   #measure(): void {
     this.#init.metrics.cacheBytes.set(this.#cache.bytes);
     this.#init.metrics.cacheBlobs.set(this.#cache.count);
+    this.#init.metrics.leftoverBytes.set(this.#leftovers.bytes);
   }
 }
 
 const boundless = { free: Number.MAX_SAFE_INTEGER, total: Number.MAX_SAFE_INTEGER };
-
-/** The digest behind an id: its length tells the algorithm. */
-function digestOf(id: string): Digest {
-  return parseDigest(`${id.length === 128 ? "sha512" : "sha256"}:${id}`);
-}

@@ -10,7 +10,7 @@ import { BlobError } from "./errors.ts";
 import type { Layout } from "./layout.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob, SourceKind } from "./live-blob.ts";
-import { RunningMedian } from "./median.ts";
+import { Pace } from "./pace.ts";
 import { type Flight, isLate, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
 import {
@@ -28,6 +28,8 @@ const TICK = 50;
 const TOO_SLOW = { afterMs: 10_000, rate: 16 * 1024 };
 /** Failures in a row after which a source is left. */
 const MAX_FAILURES = 3;
+/** Requests at peers for late pieces, beyond the window. */
+const LATE_ROOM = 2;
 /** Fewer bytes than these are no progress: a source that sends a byte now and then must not keep the origin away. */
 const TRICKLE = 16 * 1024;
 
@@ -73,10 +75,13 @@ export class Download {
   readonly #sources = new Map<PieceSource, SourceState>();
   readonly #flights = new Map<number, Active[]>();
   readonly #availability: Uint16Array;
-  readonly #median = new RunningMedian();
+  readonly #pace = new Pace();
   readonly #now: () => number;
   readonly #random: () => number;
   readonly #stop = new AbortController();
+  #limits = this.#pace.limits(0);
+  /** Requests under way at peers. */
+  #atPeers = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastProgress: number;
   #trickle = 0;
@@ -175,15 +180,19 @@ export class Download {
   }
 
   #onSourceChange(source: PieceSource, change: SourceChange): void {
-    if (!this.#sources.has(source)) return;
+    const state = this.#sources.get(source);
+    if (!state) return;
     if (change.type === "gone") {
       if (change.error.code === "liar") this.#init.onLiar?.(source, change.error);
       this.remove(source, change.error);
-      return;
+    } else if (change.type === "added") {
+      for (const piece of change.pieces) this.#availability[piece]! += 1;
+      // A hundred times a second from each peer: the others have nothing new.
+      if (this.#running && this.#hasRoom(state, this.#limits.window)) this.#askOf(state, this.#now());
+    } else {
+      this.#recount();
+      this.#schedule();
     }
-    if (change.type === "added") for (const piece of change.pieces) this.#availability[piece]! += 1;
-    else this.#recount();
-    this.#schedule();
   }
 
   #recount(): void {
@@ -193,19 +202,46 @@ export class Download {
     }
   }
 
-  #schedule(): void {
-    const { have, hashes } = this.#blob;
-    if (this.#stop.signal.aborted || !have || !hashes || have.full || this.#blob.error) return;
+  get #running(): boolean {
+    const { have, hashes, error } = this.#blob;
+    return !this.#stop.signal.aborted && have !== undefined && hashes !== undefined && !have.full && !error;
+  }
+
+  /** Asks all sources for what there is to ask. */
+  #schedule({ isTick = false }: { isTick?: boolean } = {}): void {
+    if (!this.#running) return;
     const now = this.#now();
-    this.#leaveTricklers(now);
-    const urgent = urgentPieces(this.#blob, { now, medianMs: this.#median.value });
-    for (const state of this.#sources.values()) {
-      if (state.restUntil > now) continue;
-      while (state.requests.size < state.source.depth) {
-        if (!this.#ask(state, urgent, now)) break;
-      }
+    let peers = 0;
+    for (const { source } of this.#sources.values()) if (source.kind === "peer" && source.pieces) peers += 1;
+    this.#limits = this.#pace.limits(peers);
+    const states = [...this.#sources.values()];
+    const from = Math.floor(this.#random() * states.length);
+    const window = this.#limits.window + (isTick && this.#hasLate(now) ? LATE_ROOM : 0);
+    for (let index = 0; index < states.length; index++) {
+      const state = states[(from + index) % states.length]!;
+      if (this.#hasRoom(state, window)) this.#askOf(state, now, window);
     }
     this.#tick();
+  }
+
+  /** Whether the source can be asked for one more piece, as far as limits go. */
+  #hasRoom({ source, requests }: SourceState, window: number): boolean {
+    const { depth, seeder } = this.#limits;
+    if (requests.size >= source.depth) return false;
+    if (source.kind === "peer") return requests.size < depth && this.#atPeers < window;
+    return !source.chooses || requests.size < seeder;
+  }
+
+  #askOf(state: SourceState, now: number, window = this.#limits.window): void {
+    if (state.restUntil > now) return;
+    const urgent = urgentPieces(this.#blob, { now, medianMs: this.#pace.medianMs });
+    while (this.#hasRoom(state, window) && this.#ask(state, urgent, now));
+  }
+
+  #hasLate(now: number): boolean {
+    const state = { now, medianMs: this.#pace.medianMs };
+    for (const flights of this.#flights.values()) if (isLate(flights, state)) return true;
+    return urgentPieces(this.#blob, state).length > 0;
   }
 
   /** A source that sends a byte now and then would pass for a living one for ever. */
@@ -225,7 +261,8 @@ export class Download {
     if (this.#timer !== undefined || this.#sources.size === 0) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#schedule();
+      this.#leaveTricklers(this.#now());
+      this.#schedule({ isTick: true });
     }, TICK);
   }
 
@@ -245,14 +282,15 @@ export class Download {
       return true;
     }
     if (!source.pieces) return false;
+    const covered = this.#blob.covered ?? have;
     const piece = pickPiece({
       offered: source.pieces,
-      have,
+      have: covered,
       known: this.#blob.hashes!.known,
       flights: this.#flights,
       availability: this.#availability,
       urgent,
-      medianMs: this.#median.value,
+      medianMs: this.#pace.medianMs,
       now,
       random: this.#random,
     });
@@ -266,7 +304,7 @@ export class Download {
     const asked = this.#blob.have!.clone();
     for (const [piece, flights] of this.#flights) {
       const own = flights.some((flight) => flight.source === source);
-      if (own || !isLate(flights, { now, medianMs: this.#median.value })) asked.add(piece);
+      if (own || !isLate(flights, { now, medianMs: this.#pace.medianMs })) asked.add(piece);
     }
     for (let piece = 0; piece < asked.length; piece++) if (this.#blob.isWriting(piece)) asked.add(piece);
     return asked;
@@ -297,6 +335,7 @@ export class Download {
     };
     if (piece !== undefined) track(piece);
     state.requests.add(abort);
+    if (source.kind === "peer") this.#atPeers += 1;
     const stopped = () => abort.abort();
     this.#stop.signal.addEventListener("abort", stopped, { once: true });
     try {
@@ -313,6 +352,7 @@ export class Download {
     } finally {
       this.#stop.signal.removeEventListener("abort", stopped);
       state.requests.delete(abort);
+      if (source.kind === "peer") this.#atPeers -= 1;
       this.#init.limiter.charge((flight?.received ?? 0) - taken);
       if (flight) {
         this.#land(flight);
@@ -348,6 +388,7 @@ export class Download {
       release: (buffer) => this.#buffers.give(buffer),
       onBytes: (index, bytes) => {
         const flight = track(index);
+        if (flight.received === 0 && piece !== undefined) this.#pace.answered(this.#now() - flight.startedAt);
         flight.received += bytes;
         flight.progress = flight.received / this.#layout.length(index);
         this.#trickle += bytes;
@@ -367,7 +408,7 @@ export class Download {
       else if (!known || !sameHash(known, sha1)) {
         throw new SourceError("other_list", `${source.name} follows another list of piece hashes`);
       }
-      this.#median.add(this.#now() - startedAt);
+      this.#pace.arrived({ startedAt, now: this.#now() });
       await this.#blob.store(piece, bytes, source.kind);
     } finally {
       this.#buffers.give(bytes);

@@ -4,6 +4,7 @@
  */
 import type { Handle } from "../cache/index.ts";
 import type { Digest } from "../registry/digest.ts";
+import type { Bitfield } from "./bitfield.ts";
 import type { BlobStore } from "./blob-store.ts";
 import { BlobError } from "./errors.ts";
 import { Fetch, type FetchContext, type FetchRequest } from "./fetch.ts";
@@ -48,6 +49,11 @@ export class EagleClient {
   /** A peer that follows an arriving blob here has pieces to give as well. */
   addPeer(digest: Digest, peer: PeerEndpoint & { peerId?: string }): void {
     this.#fetches.get(digest.hex)?.addPeer(peer);
+  }
+
+  /** What a peer has of an arriving blob; undefined when it is not followed. */
+  piecesOf(digest: Digest, peer: PeerEndpoint): Bitfield | undefined {
+    return this.#fetches.get(digest.hex)?.piecesOf(peer);
   }
 
   #fetch(blob: LiveBlob, request: FetchRequest, signal: AbortSignal): void {

@@ -12,6 +12,7 @@ import { MetaInfoError } from "../rpc/errors.ts";
 import type { TrackerClient } from "../tracker/client.ts";
 import { Announcer } from "./announcer.ts";
 import type { BanList } from "./ban-list.ts";
+import type { Bitfield } from "./bitfield.ts";
 import { Download } from "./download.ts";
 import { BlobError } from "./errors.ts";
 import type { RateLimiter } from "./limiter.ts";
@@ -142,6 +143,11 @@ export class Fetch {
     const endpoint = { host: peer.host, port: peer.port, secure: this.#cluster.scheme === "https" };
     this.#peers.set(name, endpoint);
     this.#join("peer", endpoint);
+  }
+
+  /** What a peer has, as far as it told; undefined when it is not followed. */
+  piecesOf(peer: PeerEndpoint): Bitfield | undefined {
+    return this.#download?.find(authority(peer))?.pieces;
   }
 
   async #fromSwarm(signal: AbortSignal): Promise<void> {
@@ -281,9 +287,8 @@ export class Fetch {
     if (known && (known.kind === kind || kind === "peer")) return;
     if (known) this.#download.remove(known, new SourceError("aborted", `${known.name} is a seeder`));
     const self = `${peerId};${peerPort}`;
-    const depth = kind === "seeder" ? 2 : 1;
     const [cluster, asPart] = [this.#cluster, this.#asPart];
-    const source = { kind, endpoint, digest: digest.toString(), layout, pool, http, cluster, asPart, self, depth };
+    const source = { kind, endpoint, digest: digest.toString(), layout, pool, http, cluster, asPart, self };
     this.#download.add(new HttpSource(source));
   }
 

@@ -35,6 +35,10 @@ export interface HostConfig {
   /** Bytes. */
   readonly limitSize: number;
   readonly minFree: MinFree;
+  /** Seconds; see `BlobStoreInit`. @default never */
+  readonly ttl?: number | undefined;
+  /** Bytes a second. @default 0: never */
+  readonly scrubRate?: number;
   /** Bytes a second; 0: no limit. */
   readonly downloadRateLimit: number;
   readonly uploadRateLimit: number;
@@ -86,6 +90,8 @@ export interface HostInit {
   readonly metrics: Metrics;
   /** How the parts of the cluster know each other. @default everybody is a stranger */
   readonly cluster?: ClusterAuth;
+  /** This host's entry for `Via`, where it is a proxy. */
+  readonly via?: string;
   /** A fetch that nobody waits for goes on for so long, ms. */
   readonly abandonAfterMs?: number;
   /** Closed with the host. @default files in the root directory */
@@ -106,6 +112,7 @@ export async function createHost(
     abandonAfterMs,
     remoteLimit = Number.MAX_SAFE_INTEGER,
     isStoredByOther,
+    via,
     ...init
   }: HostInit,
 ): Promise<Host> {
@@ -122,6 +129,10 @@ export async function createHost(
     storage,
     limitSize: storage.remote ? remoteLimit : config.limitSize,
     minFree: (total) => (storage.remote ? 0 : minFreeBytes(config.minFree, total)),
+    ttlMs: config.ttl === undefined ? undefined : config.ttl * 1000,
+    scrubRate: config.scrubRate,
+    // The hot tier does not know of them.
+    leftoverLimit: storage.remote ? config.limitSize / 10 : config.limitSize,
     log,
     metrics,
     ...(abandonAfterMs === undefined ? {} : { abandonAfterMs }),
@@ -153,7 +164,7 @@ export async function createHost(
     buffers: new BufferPool(CHUNK, MAX_IDLE_BUFFERS),
     downLimiter: new RateLimiter(config.downloadRateLimit),
     upLimiter,
-    origins: new OriginClient({ http, log }),
+    origins: new OriginClient({ http, log, via }),
     http,
     pool,
     peerIdHex: Buffer.from(peerId).toString("hex"),

@@ -90,7 +90,7 @@ test("a blob that is being committed is not failed nor abandoned", async () => {
   let abandoned = 0;
   const live = new LiveBlob({
     digest: blob.digest,
-    path: join(dir.path, "x"),
+    place: { path: join(dir.path, "x") },
     commit: () => storing.promise,
     onAbandon: () => {
       abandoned++;
@@ -209,7 +209,7 @@ test("abandon() ends it once and tells the fetch", async () => {
   let told = 0;
   const live = new LiveBlob({
     digest: blob.digest,
-    path: join(dir.path, "y"),
+    place: { path: join(dir.path, "y") },
     commit: async () => {},
     onAbandon: () => void told++,
   });

@@ -3,19 +3,24 @@
  * become known, and the file they are in. Download, readers and uploader meet here and know nothing of each other.
  * @module
  */
-import { rm } from "node:fs/promises";
 import type { Cacheable } from "../cache/cacheable.ts";
 import type { Digest } from "../registry/digest.ts";
+import { withReason } from "../storage/disk-trouble.ts";
 import { Bitfield } from "./bitfield.ts";
-import { type BlobFile, openBlobFile } from "./blob-file.ts";
-import { BlobError } from "./errors.ts";
+import type { BlobFile } from "./blob-file.ts";
+import { BlobError, type BlobErrorCode } from "./errors.ts";
 import type { Layout } from "./layout.ts";
 import type { Metainfo } from "./metainfo.ts";
+import { PartialFile, type PartialPlace } from "./partial-file.ts";
 import { PieceHashes } from "./piece-hashes.ts";
 import { PrefixDigest } from "./prefix-digest.ts";
+import { Revival } from "./revival.ts";
 
 /** Where bytes came from. */
 export type SourceKind = "cache" | "peer" | "seeder" | "origin" | "wire";
+
+/** Failures after which pieces that were verified are as good as before. */
+const KEEPS_PIECES: readonly BlobErrorCode[] = ["unavailable", "abandoned"];
 
 const KINDS: readonly SourceKind[] = ["cache", "peer", "seeder", "origin", "wire"];
 
@@ -28,6 +33,7 @@ export type BlobChange =
   | { readonly type: "demand" }
   | { readonly type: "verified" }
   | { readonly type: "committed" }
+  | { readonly type: "removed" }
   | { readonly type: "failed"; readonly error: BlobError };
 
 /** A reader's place in the blob: what the download hurries for. */
@@ -43,12 +49,20 @@ export interface Demand {
 /** What a blob is made of. */
 export interface LiveBlobInit {
   readonly digest: Digest;
-  /** Where it fills: the file is made when the size is known. */
-  readonly path: string;
+  /** Where it fills: the file is made when the size is known. With a journal a blob that is given up leaves its pieces. */
+  readonly place: PartialPlace;
+  /** Bytes that an earlier attempt left. @default 0 */
+  readonly leftover?: number;
+  /** So many bytes of an earlier attempt count again. */
+  onRevived?(bytes: number): void;
+  /** Whether there is room for a blob of so many bytes; asked once, before its file is made. */
+  admits?(size: number): Promise<boolean>;
   /** Stores the verified file for good. */
   commit(blob: LiveBlob): Promise<void>;
   /** Called once, when nobody wants the blob any more. */
   onAbandon?(): void;
+  /** The file of a committed blob could not be read. */
+  onReadFailure?(cause: unknown): void;
 }
 
 /** See the module. */
@@ -64,11 +78,16 @@ export class LiveBlob implements Cacheable {
   #have: Bitfield | undefined;
   #file: BlobFile | undefined;
   #prefix: PrefixDigest | undefined;
+  /** The same as `#file`, of a blob that arrives. */
+  #partial: PartialFile | undefined;
+  /** Pieces of an earlier attempt that are not decided yet. */
+  #revival: Revival | undefined;
+  #removed = false;
+  #leftover = 0;
   #sources: Uint8Array | undefined;
   #state: "arriving" | "verified" | "committed" | "failed" = "arriving";
   #error: BlobError | undefined;
   #beginning: { readonly layout: Layout; readonly opened: Promise<void> } | undefined;
-  readonly #writing = new Set<number>();
   readonly #listeners = new Set<(change: BlobChange) => void>();
   readonly #init: LiveBlobInit;
   readonly #resolve: (size: number) => void;
@@ -85,8 +104,10 @@ export class LiveBlob implements Cacheable {
   }
 
   /** A blob that was committed earlier. The caller has opened its file; the blob closes it. */
-  static committed(init: { digest: Digest; metainfo: Metainfo; file: BlobFile }): LiveBlob {
-    const blob = new LiveBlob({ digest: init.digest, path: "", commit: async () => {} });
+  static committed(
+    init: { digest: Digest; metainfo: Metainfo; file: BlobFile } & Pick<LiveBlobInit, "onReadFailure">,
+  ): LiveBlob {
+    const blob = new LiveBlob({ ...init, place: { path: "" }, commit: async () => {} });
     blob.#layout = init.metainfo.layout;
     blob.#hashes = new PieceHashes(init.metainfo.layout.count, init.metainfo.pieces);
     blob.#have = new Bitfield(init.metainfo.layout.count);
@@ -105,12 +126,14 @@ export class LiveBlob implements Cacheable {
   get size(): number | undefined {
     return this.#layout?.size;
   }
-  /** Bytes of verified pieces. */
+  /** Bytes of verified pieces, and of those that an earlier attempt left and that are being checked. */
   get received(): number {
-    const [layout, have] = [this.#layout, this.#have];
-    if (!layout || !have || have.count === 0) return 0;
+    const [layout, have, revival] = [this.#layout, this.#have, this.#revival];
+    const count = (have?.count ?? 0) + (revival?.size ?? 0);
+    if (!layout || !have || count === 0) return 0;
     const last = layout.count - 1;
-    return have.count * layout.pieceLength - (have.has(last) ? layout.pieceLength - layout.length(last) : 0);
+    const hasLast = have.has(last) || revival?.has(last);
+    return count * layout.pieceLength - (hasLast ? layout.pieceLength - layout.length(last) : 0);
   }
   get layout(): Layout | undefined {
     return this.#layout;
@@ -134,9 +157,39 @@ export class LiveBlob implements Cacheable {
     return this.#error;
   }
 
-  /** Whether the piece is on its way to the disk. */
+  /** It has left this host's cache: it is not offered any more, what is under way goes on. */
+  get removed(): boolean {
+    return this.#removed;
+  }
+  /** Bytes, about, that a blob which failed leaves to the next attempt. */
+  get leftover(): number {
+    return this.#leftover;
+  }
+
+  /** Whether the piece is on its way to the disk, or an earlier attempt left it there and it is being checked. */
   isWriting(piece: number): boolean {
-    return this.#writing.has(piece);
+    return this.#partial?.isWriting(piece) === true || this.#revival?.has(piece) === true;
+  }
+
+  /** Pieces of an earlier attempt that wait for somebody's word or are being checked. */
+  get reviving(): Iterable<number> {
+    return this.#revival?.pieces() ?? [];
+  }
+
+  /** Verified pieces, and those that are being checked: what need not be fetched. */
+  get covered(): Bitfield | undefined {
+    if (!this.#revival?.size) return this.#have;
+    const covered = this.#have?.clone();
+    for (const piece of this.#revival.pieces()) covered?.add(piece);
+    return covered;
+  }
+
+  /**
+   * Takes up what an earlier attempt left, also where no metainfo confirms it: its origin has just begun to give the blob
+   * to this caller. It still has to agree with the digest of the whole.
+   */
+  adopt(): void {
+    this.#revival?.adopt();
   }
 
   /** The source a piece came from. */
@@ -174,21 +227,38 @@ export class LiveBlob implements Cacheable {
     try {
       await this.#beginning.opened;
     } catch (cause) {
-      await this.fail(new BlobError("storage", `${this.digest}: ${this.#init.path} cannot be written`, { cause }));
+      const isDisk = !(cause instanceof BlobError);
+      await this.fail(isDisk ? this.#diskError(`${this.#init.place.path} cannot be written`, cause) : cause);
     }
     if (this.#error) throw this.#error;
   }
 
   /** The layout shows only once there is a file for pieces to go to. */
   async #makeFile(layout: Layout): Promise<void> {
-    const file = await openBlobFile(this.#init.path, "w+");
+    if ((await this.#init.admits?.(layout.size)) === false) {
+      throw new BlobError(
+        "too_large",
+        `${this.digest}: there is no room for its ${layout.size} bytes here (limitSize, minFree); it goes past the cache`,
+      );
+    }
+    const file = await PartialFile.open(this.#init.place, layout);
     this.#file = file;
+    this.#partial = file;
     if (this.#error) return;
     this.#layout = layout;
     this.#hashes = new PieceHashes(layout.count);
     this.#have = new Bitfield(layout.count);
     this.#sources = new Uint8Array(layout.count);
     this.#prefix = new PrefixDigest({ digest: this.digest, layout, have: this.#have, file });
+    if (file.claims.size > 0) {
+      this.#revival = new Revival({
+        claims: file.claims,
+        layout,
+        file,
+        onPiece: (piece, bytes, sha1) => this.#revive(piece, bytes, sha1),
+        onDrop: () => this.#tell({ type: "demand" }),
+      });
+    }
     this.#tell({ type: "layout" });
   }
 
@@ -209,6 +279,7 @@ export class LiveBlob implements Cacheable {
       if (!hashes.set(first + index, sha1s.subarray(index * 20, index * 20 + 20))) {
         throw new BlobError("digest_mismatch", `${this.digest}: two lists of piece hashes differ at ${first + index}`);
       }
+      this.#revival?.onHash(first + index, sha1s.subarray(index * 20, index * 20 + 20));
     }
     if (count > 0) this.#tell({ type: "hashes", first, count });
   }
@@ -225,28 +296,47 @@ export class LiveBlob implements Cacheable {
    */
   async store(piece: number, bytes: Uint8Array, source: SourceKind): Promise<boolean> {
     if (this.#error) throw this.#error;
-    const [layout, have, file, prefix] = [this.#layout, this.#have, this.#file, this.#prefix];
-    if (!layout || !have || !file || !prefix)
-      throw new BlobError("storage", `${this.digest}: a piece before the layout`);
-    if (have.has(piece) || this.#writing.has(piece)) return false;
+    const [layout, have, file] = [this.#layout, this.#have, this.#partial];
+    if (!layout || !have || !file) throw new BlobError("storage", `${this.digest}: a piece before the layout`);
+    if (have.has(piece) || file.isWriting(piece)) return false;
     if (bytes.length !== layout.length(piece)) throw new RangeError(`piece ${piece} has ${bytes.length} bytes`);
-    this.#writing.add(piece);
     try {
-      await file.write(bytes, layout.start(piece));
+      await file.writePiece(piece, bytes);
     } catch (cause) {
-      const error = new BlobError("storage", `${this.digest}: writing to ${this.#init.path} failed`, { cause });
+      const error = this.#diskError(`writing to ${this.#init.place.path} failed`, cause);
       await this.fail(error);
       throw error;
-    } finally {
-      this.#writing.delete(piece);
     }
     if (this.#error) throw this.#error;
-    prefix.offer(piece, bytes);
-    this.#sources![piece] = KINDS.indexOf(source);
-    have.add(piece);
-    this.#tell({ type: "piece", piece });
-    this.#advance(prefix);
+    // It is here: what an earlier attempt left of it is written over.
+    this.#revival?.drop(piece);
+    const sha1 = this.#hashes?.get(piece);
+    if (sha1) file.note(piece, sha1);
+    this.#land(piece, bytes, source);
     return true;
+  }
+
+  /** The piece is in the file and verified. */
+  #land(piece: number, bytes: Uint8Array, source: SourceKind): void {
+    this.#prefix!.offer(piece, bytes);
+    this.#sources![piece] = KINDS.indexOf(source);
+    this.#have!.add(piece);
+    this.#tell({ type: "piece", piece });
+    this.#advance(this.#prefix!);
+  }
+
+  /** A piece of an earlier attempt has the hash that was noted and, where that is known, that of the metainfo. */
+  #revive(piece: number, bytes: Uint8Array, sha1: Uint8Array): void {
+    if (this.#state !== "arriving" || this.#have!.has(piece) || this.#partial!.isWriting(piece)) return;
+    const isKnown = this.#hashes!.known.has(piece);
+    if (!this.#hashes!.set(piece, sha1)) {
+      this.#tell({ type: "demand" });
+      return;
+    }
+    if (!isKnown) this.#tell({ type: "hashes", first: piece, count: 1 });
+    this.#init.onRevived?.(bytes.length);
+    this.#tell({ type: "progress", bytes: this.received });
+    this.#land(piece, bytes, "cache");
   }
 
   /**
@@ -259,7 +349,8 @@ export class LiveBlob implements Cacheable {
     try {
       await this.#file.read(target, position);
     } catch (cause) {
-      throw this.#error ?? new BlobError("storage", `${this.digest}: reading failed`, { cause });
+      if (this.committed) this.#init.onReadFailure?.(cause);
+      throw this.#error ?? this.#diskError("reading failed", cause);
     }
   }
 
@@ -296,9 +387,21 @@ export class LiveBlob implements Cacheable {
   }
 
   /**
-   * Ends it: readers and download get the error, the partial file goes, `done` rejects then. Bytes that may still be
-   * right stay readable by `readDelivered` until the blob is closed. A blob whose digest agreed is right whatever a
-   * source says later: it is left to its commit.
+   * It has left this host's cache. Nobody is offered it any more; who reads it reads on.
+   * @param error The disk has damaged it: then nobody reads on, and who was reading goes on elsewhere.
+   */
+  withdraw(error?: BlobError): void {
+    if (this.#removed) return;
+    this.#removed = true;
+    this.#error ??= error;
+    this.#tell(error ? { type: "failed", error } : { type: "removed" });
+  }
+
+  /**
+   * Ends it: readers and download get the error, `done` rejects then. The pieces stay for the next attempt when it was
+   * given up or nobody delivered; else the partial file goes. Bytes that may still be right stay readable by
+   * `readDelivered` until the blob is closed. A blob whose digest agreed is right whatever a source says later: it is
+   * left to its commit.
    */
   async fail(error: BlobError): Promise<void> {
     if (this.#state === "arriving") await this.#fail(error);
@@ -310,9 +413,21 @@ export class LiveBlob implements Cacheable {
     this.#tell({ type: "failed", error });
     // A file that is being made would otherwise appear after its removal, in the way of the next attempt.
     await this.#beginning?.opened.catch(() => {});
+    const left = this.received;
+    this.#revival?.stop();
+    await this.#partial?.written();
     if (error.code === "digest_mismatch") await this.close().catch(() => {});
-    await rm(this.#init.path, { force: true }).catch(() => {});
+    this.#leftover = await this.#leave(left > 0 && KEEPS_PIECES.includes(error.code) ? left : 0);
     this.#settle(error);
+  }
+
+  /** @param bytes What is worth being left; nothing: all goes. @returns What is left. */
+  async #leave(bytes: number): Promise<number> {
+    // What an earlier attempt left was not looked at: it is as good as it was.
+    if (!this.#beginning) return this.#init.leftover ?? 0;
+    if (bytes > 0 && (await this.#partial?.keep())) return bytes;
+    await (this.#partial?.discard() ?? PartialFile.discard(this.#init.place));
+    return 0;
   }
 
   /** Like `read`, also after the blob failed: for a reader that goes on elsewhere and has to know what it passed on. */
@@ -350,12 +465,17 @@ export class LiveBlob implements Cacheable {
     try {
       await this.#init.commit(this);
     } catch (cause) {
-      await this.#fail(new BlobError("storage", `${this.digest}: committing it failed`, { cause }));
+      await this.#fail(this.#diskError("committing it failed", cause));
       return;
     }
+    await this.#partial?.published();
     this.#state = "committed";
     this.#settle();
     this.#tell({ type: "committed" });
+  }
+
+  #diskError(what: string, cause: unknown): BlobError {
+    return new BlobError("storage", `${this.digest}: ${withReason(what, cause)}`, { cause });
   }
 
   #settle(error?: BlobError): void {

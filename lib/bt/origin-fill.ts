@@ -73,18 +73,39 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
   const inner: Filling = { ...init, signal, buffers };
   try {
     await init.origin.prepare?.(signal);
-    const ranged = blob.layout ? true : await fillFirst(blob, inner);
+    const ranged = blob.layout ? await confirm(blob, inner) : await fillFirst(blob, inner);
     // Each round reads what is missing; a second one only where another source gave up what it had begun.
     while (!blob.have!.full) {
       const plan = new SegmentPlan(blob);
       const streams = ranged ? (init.streams ?? 3) : 1;
       await Promise.all(Array.from({ length: streams }, () => fillSegments(blob, plan, inner)));
+      await blob.waitFor(() => !isReviving(blob), signal);
     }
   } catch (cause) {
     throw blob.error ?? asBlobError(cause, blob, init.origin.name);
   } finally {
     stop.abort();
   }
+}
+
+/**
+ * What an earlier attempt left is taken up only when the origin gives this caller the blob, as it does here: another
+ * caller may have brought it in. @returns true: the origin is taken to honour Range.
+ */
+async function confirm(blob: LiveBlob, { origin, signal }: Filling): Promise<boolean> {
+  const layout = blob.layout!;
+  for (const piece of blob.reviving) {
+    const read = await origin.read({ start: layout.start(piece), end: layout.end(piece) }, signal);
+    read.close();
+    blob.adopt();
+    break;
+  }
+  return true;
+}
+
+function isReviving(blob: LiveBlob): boolean {
+  for (const _ of blob.reviving) return true;
+  return false;
 }
 
 /** Reads from the first byte, which tells the size. @returns Whether the origin honours Range. */
@@ -103,9 +124,15 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
     }
     if (read.size === 0) throw new BlobError("digest_mismatch", `${origin.name} sends nothing as ${blob.digest}`);
     await blob.begin(new Layout(read.size));
+    blob.adopt();
   } catch (error) {
     read.close();
     throw error;
+  }
+  // An earlier attempt left the beginning: the rest is read by ranges.
+  if (read.ranged && blob.isWriting(0)) {
+    read.close();
+    return true;
   }
   const layout = blob.layout!;
   const end = read.ranged ? Math.min(layout.count, SEGMENT.least / layout.pieceLength) : layout.count;
@@ -145,7 +172,7 @@ class SegmentPlan {
     const { size, pieceLength } = blob.layout!;
     const bytes = Math.min(SEGMENT.most, Math.max(SEGMENT.least, size * SEGMENT.share));
     this.#blob = blob;
-    this.#claimed = blob.have!.clone();
+    this.#claimed = blob.covered!.clone();
     this.#length = Math.ceil(bytes / pieceLength);
   }
 

@@ -53,6 +53,8 @@ export interface PeerRoutesInit {
   onBytes?(bytes: number): void;
   /** Another host follows what this one has, and can be asked for what it has itself. */
   onPeer?(digest: Digest, peer: { host: string; port: number; peerId: string }): void;
+  /** What another host has, as it told this one: pieces it need not be told of. */
+  piecesOf?(digest: Digest, peer: { host: string; port: number }): Bitfield | undefined;
 }
 
 type Env = { Bindings: RequestEnv };
@@ -87,7 +89,7 @@ async function withBlob(
     isPartRequest(cluster, c.req.raw, c.env) ||
     (isWebSeed && cluster.isWebSeedToken(c.req.query(WEB_SEED_PARAMETER) ?? "", digest.toString()));
   // To a stranger a private blob is one that is not here.
-  if (!handle || handle.blob.error || !mayHave(handle.blob)) {
+  if (!handle || handle.blob.error || handle.blob.removed || !mayHave(handle.blob)) {
     handle?.release();
     return ociError(404, "BLOB_UNKNOWN", `${digest} is not offered here`);
   }
@@ -162,7 +164,11 @@ function hasAll(blob: LiveBlob, start: number, end: number): boolean {
   return true;
 }
 
-function serveAvailability({ onPeer, stopping }: PeerRoutesInit, c: Context<Env>, handle: Handle<LiveBlob>): Response {
+function serveAvailability(
+  { onPeer, piecesOf, stopping }: PeerRoutesInit,
+  c: Context<Env>,
+  handle: Handle<LiveBlob>,
+): Response {
   const peer = parsePeerHeader(c.req.header(HEADER.peer));
   const headers = { "content-type": "application/x-ndjson", "cache-control": "no-store" };
   // Hono makes a HEAD of every GET and drops the body, which would then never be closed.
@@ -170,8 +176,15 @@ function serveAvailability({ onPeer, stopping }: PeerRoutesInit, c: Context<Env>
     handle.release();
     return new Response(null, { headers });
   }
-  if (peer) onPeer?.(handle.blob.digest, { host: c.env.remoteAddress, ...peer });
-  return bodyResponse(availabilitySource(handle.blob, { onClose: () => handle.release(), stopping }), { headers });
+  const { blob } = handle;
+  const asker = peer && { host: c.env.remoteAddress, ...peer };
+  if (asker) onPeer?.(blob.digest, asker);
+  const source = availabilitySource(blob, {
+    onClose: () => handle.release(),
+    stopping,
+    known: () => asker && piecesOf?.(blob.digest, asker),
+  });
+  return bodyResponse(source, { headers });
 }
 
 function serveMetainfo(handle: Handle<LiveBlob>): Response {

@@ -99,7 +99,15 @@ export class Uploader {
 
   #onChange(waiter: Waiter, change: BlobChange): void {
     if (change.type === "failed") this.#leave(waiter, change.error);
+    else if (change.type === "removed") this.#dismiss(waiter);
     else if (change.type === "piece" && this.#busy < this.#slots) this.#serveSoon();
+  }
+
+  /** There is nothing for it here any more. */
+  #dismiss(waiter: Waiter): void {
+    if (!this.#waiting.delete(waiter)) return;
+    waiter.resolve(undefined);
+    if (this.#waiting.size === 0) this.#wakeAt(Number.POSITIVE_INFINITY);
   }
 
   #leave(waiter: Waiter, reason: unknown): void {

@@ -11,6 +11,7 @@ import {
   CacheError,
   type Handle,
   type HandleSource,
+  type LeaveReason,
   type SetTimer,
   type Timer,
 } from "./cacheable.ts";
@@ -20,6 +21,7 @@ import { Flights } from "./flights.ts";
 import { Leaving } from "./leaving.ts";
 import { OpenBlobs } from "./open-blobs.ts";
 import { backgroundTimer } from "./timer.ts";
+import { Uses } from "./uses.ts";
 import { Watermark } from "./watermark.ts";
 
 /** A caller meets a blob that leaves again and again only under thrashing: then the origin is the better source. */
@@ -52,6 +54,10 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
   readonly #open: OpenBlobs<B>;
   readonly #removals = new Leaving();
   readonly #watermark: Watermark;
+  readonly #uses: Uses<B>;
+  readonly #now: () => number;
+  /** Bytes of committed blobs that are held. */
+  #pinnedBytes = 0;
   #watch: Timer | undefined;
   #closed = false;
 
@@ -60,6 +66,14 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     this.#init = init;
     this.#setTimer = setTimer;
     this.#settleTimeoutMs = init.settleTimeoutMs ?? 5_000;
+    this.#now = init.now ?? (() => performance.now());
+    this.#uses = new Uses({
+      touch: init.touch && ((id, ago) => init.touch?.(id, ago) ?? Promise.resolve()),
+      intervalMs: init.touchIntervalMs ?? 60_000,
+      setTimer,
+      now: this.#now,
+      log,
+    });
     this.#open = new OpenBlobs({ open: (id, size) => init.open(id, size), keepOpen, log });
     this.#flights = new Flights({
       abandonAfterMs,
@@ -74,8 +88,10 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
       minFree: (total) => init.minFree(total),
       log,
       expected: () => this.#arriving((blob) => (blob.size ?? 0) - (blob.received ?? 0)),
-      evict: (bytes) => this.#evict(bytes),
-      removed: () => this.#removals.all(),
+      evict: (bytes) => this.#evict(bytes, "disk"),
+      removed: async () => {
+        await Promise.all([this.#removals.all(), init.scraps?.removed()]);
+      },
     });
     this.#watchDisk(checkIntervalMs);
   }
@@ -112,6 +128,25 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
   }
 
   /**
+   * Whether a blob of `size` bytes can be taken in now: it fits, and the disk, as it was measured last, has room for it
+   * beside what is held and what arrives.
+   *
+   * @param options.present bytes of it that are on the disk already
+   */
+  admits(size: number, { present = 0 }: { present?: number } = {}): boolean {
+    if (!this.fits(size)) return false;
+    const { room } = this.#watermark;
+    if (room === undefined) return true;
+    return size - present <= room + this.bytes - this.#pinnedBytes + (this.#init.scraps?.bytes ?? 0);
+  }
+
+  /** When a committed blob was used last, ms ago; undefined when there is none. Does not count as a use. */
+  unusedMs(id: string): number | undefined {
+    const entry = this.#committed.get(id);
+    return entry && Math.max(0, this.#now() - entry.usedAt);
+  }
+
+  /**
    * Takes over the blobs that an earlier process committed; call it before serving. The oldest are evicted first, so
    * the order of use survives a restart as well as the disk remembers it. Blobs that can not be kept are removed.
    *
@@ -121,11 +156,15 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     const found: LoadEntry[] = [];
     for await (const entry of entries) found.push(entry);
     found.sort((a, b) => lastUse(a) - lastUse(b));
-    for (const { id, size } of found) {
+    const [now, wallNow] = [this.#now(), (this.#init.wallNow ?? Date.now)()];
+    for (const each of found) {
+      const { id, size } = each;
       if (this.#closed) return;
       if (this.has(id) || this.#removals.of(id)) continue;
       const entry = new Entry<B>(id, "committed");
       entry.size = size;
+      // A clock that was set back in between makes it used just now.
+      entry.usedAt = now - Math.max(0, wallNow - lastUse(each));
       if (this.#keeps(size)) this.#committed.add(entry);
       else this.#removeFile(entry).catch(() => {});
     }
@@ -153,8 +192,9 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
       const handle = await this.#pinCommitted(id, signal);
       if (handle) return handle;
       const active = this.#flights.get(id);
-      if (active && !active.abandoned) return await this.#pin(active, { source: "joined", caller: true, signal });
-      const ending = active?.settled ?? this.#removals.of(id) ?? this.#open.closings.of(id);
+      if (active && !active.flight?.abandoned)
+        return await this.#pin(active, { source: "joined", caller: true, signal });
+      const ending = active?.flight?.settled ?? this.#removals.of(id) ?? this.#open.closings.of(id);
       if (ending) await this.#settle(ending, `the last use of blob ${id}`, signal);
       else if (!this.has(id) && !this.#closed) {
         return await this.#pin(this.#flights.start(id, fetch), { source: "fetched", caller: true, signal });
@@ -176,7 +216,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     const handle = await this.#pinCommitted(id, signal);
     if (handle) return handle;
     const active = this.#flights.get(id);
-    if (!active || active.abandoned) return undefined;
+    if (!active || active.flight?.abandoned) return undefined;
     try {
       return await this.#pin(active, { source: "joined", caller: false, signal });
     } catch (error) {
@@ -193,14 +233,15 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
    * @throws the error of the removal; the blob is gone from the cache all the same
    */
   async remove(id: string): Promise<boolean> {
-    const entry = this.#committed.use(id);
+    const entry = this.#committed.get(id);
     if (!entry) return false;
-    await this.#drop(entry);
+    await this.#drop(entry, "removed");
     return true;
   }
 
   /** Measures the disk and evicts what is needed; resolves when that is done. Runs by itself now and then. */
   async check(): Promise<void> {
+    this.#dropUnused();
     this.#enforceLimit();
     await this.#watermark.check();
   }
@@ -216,7 +257,10 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
       this.#flights.abandonAll(closed());
       this.#open.close();
     }
-    const ended = this.#flights.ended().then(() => Promise.all([this.#open.closings.all(), this.#removals.all()]));
+    const noted = this.#uses.close();
+    const ended = this.#flights
+      .ended()
+      .then(() => Promise.all([noted, this.#open.closings.all(), this.#removals.all()]));
     try {
       await this.#settle(ended, "work of the blob cache", undefined);
     } catch (error) {
@@ -229,7 +273,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
   }
 
   async #pinCommitted(id: string, signal: AbortSignal | undefined): Promise<Handle<B> | undefined> {
-    const entry = this.#committed.use(id);
+    const entry = this.#use(id);
     if (!entry) return undefined;
     try {
       return await this.#pin(entry, { source: "cache", caller: false, signal });
@@ -237,7 +281,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
       if (!(error instanceof BlobNotFoundError)) throw error;
       if (entry.state === "committed") {
         this.#init.log?.warn("a cached blob is missing from the disk", { blob: id });
-        this.#drop(entry).catch(() => {});
+        this.#drop(entry, "missing").catch(() => {});
       }
       return undefined;
     }
@@ -249,6 +293,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
   ): Promise<Handle<B>> {
     // Who waits pins already: the blob must not be closed or evicted between its opening and this caller's turn.
     entry.pins++;
+    if (entry.pins === 1 && entry.state === "committed") this.#pinnedBytes += entry.size;
     if (caller) {
       entry.callers++;
       this.#flights.wanted(entry);
@@ -276,8 +321,11 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
       if (entry.callers === 0) this.#flights.unwanted(entry);
     }
     if (entry.pins > 0) return;
-    // It was in use until now.
-    if (entry.state === "committed") this.#committed.use(entry.id);
+    if (entry.state === "committed") {
+      this.#pinnedBytes -= entry.size;
+      // It was in use until now.
+      this.#use(entry.id);
+    }
     this.#open.rest(entry);
     this.#enforceLimit();
   }
@@ -286,6 +334,8 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     entry.size = size;
     if (this.#keeps(size)) {
       entry.state = "committed";
+      entry.usedAt = this.#now();
+      if (entry.pins > 0) this.#pinnedBytes += size;
       this.#committed.add(entry);
       this.#notify(() => this.#init.onCommit?.(entry.id, size));
     } else {
@@ -296,11 +346,20 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     this.#makeRoom();
   }
 
+  /** A committed entry, which was used just now. */
+  #use(id: string): Entry<B> | undefined {
+    const entry = this.#committed.use(id, this.#now());
+    if (entry) this.#uses.add(entry);
+    return entry;
+  }
+
   /** Takes a committed blob out of the cache and off the disk. */
-  #drop(entry: Entry<B>): Promise<void> {
+  #drop(entry: Entry<B>, reason: LeaveReason): Promise<void> {
     this.#committed.delete(entry.id);
+    this.#uses.delete(entry);
+    if (entry.pins > 0) this.#pinnedBytes -= entry.size;
     entry.state = "gone";
-    this.#notify(() => this.#init.onEvict?.(entry.id));
+    this.#notify(() => this.#init.onEvict?.(entry.id, { reason, blob: entry.blob }));
     this.#open.rest(entry);
     return this.#removeFile(entry);
   }
@@ -323,21 +382,32 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     return Number.isSafeInteger(size) && size > 0 && this.fits(size);
   }
 
-  #evict(bytes: number): number {
+  #evict(bytes: number, reason: LeaveReason): number {
     // A closed cache leaves the disk to its successor.
     if (this.#closed) return 0;
-    let freed = 0;
+    let freed = this.#init.scraps?.evict(bytes) ?? 0;
     for (const entry of this.#committed.victims()) {
       if (freed >= bytes) break;
       freed += entry.size;
-      this.#drop(entry).catch(() => {});
+      this.#drop(entry, reason).catch(() => {});
     }
     return freed;
   }
 
   #enforceLimit(): void {
-    const excess = this.bytes + this.reserved - this.#init.limitSize;
-    if (excess > 0) this.#evict(excess);
+    const excess = this.bytes + this.reserved + (this.#init.scraps?.bytes ?? 0) - this.#init.limitSize;
+    if (excess > 0) this.#evict(excess, "limit");
+  }
+
+  /** Whoever is least recently used comes first, so the first young one ends the search. */
+  #dropUnused(): void {
+    const { ttlMs } = this.#init;
+    if (ttlMs === undefined || this.#closed) return;
+    const oldest = this.#now() - ttlMs;
+    for (const entry of this.#committed.victims()) {
+      if (entry.usedAt >= oldest) break;
+      this.#drop(entry, "unused").catch(() => {});
+    }
   }
 
   #makeRoom(): void {

@@ -49,6 +49,29 @@ export interface Timer {
 /** Calls `run` once after `ms`, unless cancelled. Injected so that tests own the clock. */
 export type SetTimer = (run: () => void, ms: number) => Timer;
 
+/** Why a committed blob leaves. */
+export type LeaveReason =
+  /** Others needed its place under `limitSize`. */
+  | "limit"
+  /** The disk was below its free-space watermark. */
+  | "disk"
+  /** Nobody used it for longer than `ttlMs`. */
+  | "unused"
+  /** Somebody called `remove`. */
+  | "removed"
+  /** It was found missing or damaged when it was to be opened. */
+  | "missing";
+
+/** Files that take room and are of less use than any blob. */
+export interface Scraps {
+  /** On the disk. */
+  readonly bytes: number;
+  /** Gives up files of at least so many bytes, or all of them. @returns bytes given up */
+  evict(bytes: number): number;
+  /** Resolves when what was given up is off the disk. */
+  removed(): Promise<void>;
+}
+
 /** What a cache needs, and how it is bounded. */
 export interface BlobCacheInit<B extends Cacheable> {
   /** Bytes of committed and arriving blobs that the cache tries to stay under (pinned blobs may exceed it). */
@@ -72,8 +95,35 @@ export interface BlobCacheInit<B extends Cacheable> {
   /** A blob was committed (not called for those that `load` brings). */
   onCommit?(id: string, size: number): void;
 
-  /** A committed blob leaves: evicted, removed by hand, or found missing. Called before its file is removed. */
-  onEvict?(id: string): void;
+  /**
+   * A committed blob leaves. Called before its file is removed.
+   *
+   * @param leave.blob the blob, where it is open: who reads it may be told
+   */
+  onEvict?(id: string, leave: { readonly reason: LeaveReason; readonly blob: B | undefined }): void;
+
+  /** What takes room beside the blobs, and goes before any of them. */
+  readonly scraps?: Scraps;
+
+  /** A committed blob that nobody used for so long leaves, ms. @default never */
+  readonly ttlMs?: number | undefined;
+
+  /**
+   * Notes for the next process when a blob was used; told some time afterwards, once for many uses, and lost without
+   * harm. Not told: the order of use does not survive a restart.
+   *
+   * @param agoMs since the last use
+   */
+  touch?(id: string, agoMs: number): Promise<void>;
+
+  /** Milliseconds between notes of what was used. @default 60000 */
+  readonly touchIntervalMs?: number;
+
+  /** Monotonic ms. @default performance.now */
+  readonly now?: () => number;
+
+  /** Milliseconds since the epoch: how long ago an earlier process used a blob. @default Date.now */
+  readonly wallNow?: () => number;
 
   /** Milliseconds that a fetch goes on without any caller. @default 60000 */
   readonly abandonAfterMs?: number;

@@ -22,9 +22,16 @@ export class Committed<B extends Cacheable> {
     return this.#lru.size;
   }
 
-  /** The entry of an id, which becomes the most recently used. */
-  use(id: string): Entry<B> | undefined {
-    return this.#lru.get(id);
+  /** The entry of an id, which becomes the most recently used. @param now Monotonic ms. */
+  use(id: string, now: number): Entry<B> | undefined {
+    const entry = this.#lru.get(id);
+    if (entry) entry.usedAt = now;
+    return entry;
+  }
+
+  /** The entry of an id, without using it. */
+  get(id: string): Entry<B> | undefined {
+    return this.#lru.peek(id);
   }
 
   has(id: string): boolean {

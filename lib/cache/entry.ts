@@ -32,25 +32,36 @@ export class Entry<B extends Cacheable> {
   reopened = false;
   /** A `fetch` or `open` under way. */
   opening: Promise<B> | undefined;
-  /** Runs while a fetch has no caller. */
+  /** Its fetch, until that has ended: a cache may hold a million entries, and nearly none of them is in flight. */
+  flight: Flight | undefined;
+  /** When it was used last: monotonic ms, below zero when that was before this process began. */
+  usedAt = 0;
+
+  constructor(id: string, state: EntryState) {
+    this.id = id;
+    this.state = state;
+  }
+
+  get inFlight(): boolean {
+    return this.state === "starting" || this.state === "arriving";
+  }
+}
+
+/** A fetch under way. */
+export class Flight {
+  /** Runs while it has no caller. */
   grace: Timer | undefined;
   /** Told to stop; a new caller waits for its end instead of joining. */
   abandoned = false;
   /** Aborts `fetch` while it has not given a blob. */
   readonly abort = new AbortController();
-  /** Resolves when the fetch has ended, well or not. */
+  /** Resolves when it has ended, well or not. */
   readonly settled: Promise<void>;
   readonly settle: () => void;
 
-  constructor(id: string, state: EntryState) {
-    this.id = id;
-    this.state = state;
+  constructor() {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.settled = promise;
     this.settle = resolve;
-  }
-
-  get inFlight(): boolean {
-    return this.state === "starting" || this.state === "arriving";
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { type BlobCacheInit, type Cacheable, CacheError, type SetTimer } from "./cacheable.ts";
-import { Entry } from "./entry.ts";
+import { Entry, Flight } from "./entry.ts";
 
 /** What the fetches need, and whom they tell. */
 export interface FlightsInit<B extends Cacheable> {
@@ -35,14 +35,16 @@ export class Flights<B extends Cacheable> {
   /** Begins a fetch; its entry's `opening` is the blob to come. */
   start(id: string, fetch: (signal: AbortSignal) => Promise<B>): Entry<B> {
     const entry = new Entry<B>(id, "starting");
+    const flight = new Flight();
+    entry.flight = flight;
     this.#entries.set(id, entry);
     const opening = (async () => {
       try {
-        const blob = await fetch(entry.abort.signal);
-        this.#arrive(entry, blob);
+        const blob = await fetch(flight.abort.signal);
+        this.#arrive(entry, flight, blob);
         return blob;
       } catch (error) {
-        this.#fail(entry, error);
+        this.#fail(entry, flight, error);
         throw error;
       }
     })();
@@ -54,15 +56,17 @@ export class Flights<B extends Cacheable> {
 
   /** A caller came: the fetch is wanted. */
   wanted(entry: Entry<B>): void {
-    entry.grace?.cancel();
-    entry.grace = undefined;
+    if (!entry.flight) return;
+    entry.flight.grace?.cancel();
+    entry.flight.grace = undefined;
   }
 
   /** The last caller left: the fetch goes on for the grace time only. */
   unwanted(entry: Entry<B>): void {
-    if (!entry.inFlight || entry.abandoned) return;
+    const { flight } = entry;
+    if (!flight || flight.abandoned) return;
     const reason = new CacheError("abandoned", `nobody waits for blob ${entry.id} any more`);
-    entry.grace = this.#init.setTimer(() => this.#abandon(entry, reason), this.#init.abandonAfterMs);
+    flight.grace = this.#init.setTimer(() => this.#abandon(entry, reason), this.#init.abandonAfterMs);
   }
 
   /** Abandons all fetches. */
@@ -72,7 +76,7 @@ export class Flights<B extends Cacheable> {
 
   /** Resolves when the fetches that are under way now have ended. */
   async ended(): Promise<void> {
-    await Promise.all([...this.#entries.values()].map((entry) => entry.settled));
+    await Promise.all([...this.#entries.values()].map((entry) => entry.flight?.settled));
   }
 
   /**
@@ -88,7 +92,7 @@ export class Flights<B extends Cacheable> {
     return sum;
   }
 
-  #arrive(entry: Entry<B>, blob: B): void {
+  #arrive(entry: Entry<B>, flight: Flight, blob: B): void {
     entry.state = "arriving";
     entry.blob = blob;
     entry.opening = undefined;
@@ -96,34 +100,36 @@ export class Flights<B extends Cacheable> {
       (size) => {
         this.#end(entry);
         this.#init.landed(entry, size);
-        entry.settle();
+        flight.settle();
       },
-      (error) => this.#fail(entry, error),
+      (error) => this.#fail(entry, flight, error),
     );
     // The fetch may have been too far to heed its signal.
-    if (entry.abandoned) this.#tellAbandoned(blob, entry.id);
+    if (flight.abandoned) this.#tellAbandoned(blob, entry.id);
     this.#init.arrived();
   }
 
-  #fail(entry: Entry<B>, error: unknown): void {
+  #fail(entry: Entry<B>, flight: Flight, error: unknown): void {
     this.#end(entry);
     entry.state = "gone";
     this.#init.log?.debug("a blob did not arrive", { blob: entry.id, error });
     this.#init.failed(entry);
-    entry.settle();
+    flight.settle();
   }
 
   #end(entry: Entry<B>): void {
     this.#entries.delete(entry.id);
     this.wanted(entry);
+    entry.flight = undefined;
   }
 
   #abandon(entry: Entry<B>, reason: CacheError): void {
-    if (!entry.inFlight || entry.abandoned) return;
-    entry.abandoned = true;
+    const { flight } = entry;
+    if (!flight || flight.abandoned) return;
+    flight.abandoned = true;
     this.wanted(entry);
     if (entry.blob) this.#tellAbandoned(entry.blob, entry.id);
-    else entry.abort.abort(reason);
+    else flight.abort.abort(reason);
   }
 
   #tellAbandoned(blob: B, id: string): void {

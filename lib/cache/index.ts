@@ -11,6 +11,8 @@ export {
   type CacheErrorCode,
   type Handle,
   type HandleSource,
+  type LeaveReason,
+  type Scraps,
   type SetTimer,
   type Timer,
 } from "./cacheable.ts";

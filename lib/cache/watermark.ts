@@ -22,9 +22,16 @@ export class Watermark {
   readonly #init: WatermarkInit;
   #running: Promise<void> | undefined;
   #again = false;
+  /** Bytes above the watermark when the disk was measured last. */
+  #above: number | undefined;
 
   constructor(init: WatermarkInit) {
     this.#init = init;
+  }
+
+  /** Bytes that may still come before the watermark is reached, as far as is known; below zero: too many come already. */
+  get room(): number | undefined {
+    return this.#above === undefined ? undefined : this.#above - this.#init.expected();
   }
 
   /** Resolves after a look at the disk that began after this call; calls meanwhile share the next look. Never rejects. */
@@ -51,11 +58,15 @@ export class Watermark {
     const { freeSpace, minFree, expected, evict, log } = this.#init;
     try {
       const { free, total } = await freeSpace();
-      const missing = minFree(total) - (free - expected());
+      this.#above = free - minFree(total);
+      const missing = expected() - this.#above;
       if (!(missing > 0)) return;
       const freed = evict(missing);
+      // Once it is off the disk; the next look will tell.
+      this.#above += freed;
       if (freed < missing) log?.warn("the disk stays below its free-space watermark", { missing: missing - freed });
     } catch (error) {
+      this.#above = undefined;
       log?.warn("cannot measure the free space of the disk", { error });
     }
   }

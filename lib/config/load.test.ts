@@ -53,6 +53,7 @@ test("defaults of the proxy", () => {
     rootDirectory: "/data/bt/proxy",
     limitSize: 100 * 1024 ** 3,
     minFree: { percent: 5 },
+    scrubRate: 4 * 1024 ** 2,
     downloadRateLimit: 0,
     uploadRateLimit: 0,
     downloadTimeout: 30,
@@ -66,8 +67,10 @@ test("defaults of the proxy", () => {
     origins: [],
     rules: [],
     verbose: false,
+    staleTags: true,
     authorize: "private",
     connectPorts: [443],
+    intercept: [],
   });
   assert.deepEqual(registries, {});
 });
@@ -83,10 +86,12 @@ test("defaults of seeder and tracker; an empty file and empty sections are defau
       rootDirectory: "/data/bt/seeder",
       limitSize: 1024 ** 4,
       minFree: { percent: 5 },
+      scrubRate: 4 * 1024 ** 2,
       downloadRateLimit: 0,
       uploadRateLimit: 0,
       downloadTimeout: 30,
       storageBackend: "fs",
+      tagTTL: 1,
       s3: { region: "us-east-1", pathStyle: false, presign: false },
     },
     daemonCfg: { host: "0.0.0.0", port: 55008, verbose: false },
@@ -111,6 +116,7 @@ clientCfg:
   seeders: ["[::1]:1", https://seeder, seeder]
   limitSize: 512M
   minFree: 10G
+  ttl: 30d
   downloadRateLimit: 1000
   advertise: "[fd00::1]"
 proxyCfg:
@@ -130,6 +136,7 @@ registries:
   assert.deepEqual(clientCfg.seeders.map(String), ["http://[::1]:1/", "https://seeder/", "http://seeder:55008/"]);
   assert.equal(clientCfg.limitSize, 512 * 1024 ** 2);
   assert.deepEqual(clientCfg.minFree, { bytes: 10 * 1024 ** 3 });
+  assert.equal(clientCfg.ttl, 30 * 86_400);
   assert.equal(clientCfg.downloadRateLimit, 1000);
   assert.equal(clientCfg.advertise, "fd00::1");
   assert.equal(proxyCfg.origin, "registry.example.com:5000");
@@ -202,6 +209,7 @@ const wrong: [string, RegExp][] = [
   ["clientCfg: { limitSize: 1e400 }", /clientCfg\.limitSize .*Infinity is not/],
   ["clientCfg: { minFree: 100% }", /clientCfg\.minFree .*no room/],
   ["clientCfg: { minFree: 5 % }", /clientCfg\.minFree .*"5 %" is not a percentage/],
+  ["clientCfg: { ttl: 30 }", /clientCfg\.ttl .*30 is not a duration/],
   ["clientCfg: { downloadTimeout: 0 }", /clientCfg\.downloadTimeout .*0 is outside 0\.1 to 3600/],
   ["clientCfg: { downloadTimeout: 30s }", /clientCfg\.downloadTimeout .*"30s" is not a number of seconds/],
   ["clientCfg: { policy: random }", /clientCfg\.policy .*"random" is not known. Expected: round_robin or rendezvous/],

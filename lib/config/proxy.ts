@@ -6,6 +6,7 @@
 import type { z } from "zod";
 import { clientSection } from "./client.ts";
 import { clusterSection } from "./cluster.ts";
+import { checkIntercept, checkInterceptFiles, interceptKeys } from "./intercept.ts";
 import { key, section } from "./keys.ts";
 import { checkPorts } from "./port-clash.ts";
 import { registriesSection } from "./registries.ts";
@@ -27,6 +28,12 @@ const proxySection = section({
       "What goes peer to peer: blobs whose whole upstream URL matches one of these. Empty: the blobs of all allowed " +
       "registries. The rest is streamed from the registry.",
   }),
+  staleTags: key(types.flag, {
+    fallback: true,
+    about:
+      "While a registry does not answer (no connection, 5xx), answer a tag by what it last stood for, with a `Warning`. A " +
+      "registry that says 401, 403 or 404 is always heard.",
+  }),
   ...tlsKeys(),
   verbose: verboseKey(),
   authorize: key(types.oneOf(["private", "always", "never"]), {
@@ -44,7 +51,10 @@ const proxySection = section({
     fallback: [443],
     about: "Ports that CONNECT may open at allowed hosts.",
   }),
-}).superRefine(checkTlsPair);
+  ...interceptKeys(),
+})
+  .superRefine(checkTlsPair)
+  .superRefine(checkInterceptFiles);
 
 /** What a proxy's file may hold. */
 export const proxyConfigSchema = section({
@@ -52,7 +62,8 @@ export const proxyConfigSchema = section({
   proxyCfg: proxySection.prefault({}),
   registries: registriesSection.prefault({}),
   cluster: clusterSection.prefault({}),
-}).superRefine(({ clientCfg, proxyCfg }, context) => {
+}).superRefine(({ clientCfg, proxyCfg, registries }, context) => {
+  checkIntercept(proxyCfg, registries, context);
   checkPorts(
     [
       { path: ["clientCfg", "peerPort"], port: clientCfg.peerPort },

@@ -54,7 +54,11 @@ for (const app of ["proxy", "seeder", "tracker"] as const) {
 
   test(`${app}: the defaults and the examples of the reference are accepted`, () => {
     for (const { path, doc } of keysOf(schemas[app])) {
-      if (/File$|^ca$|^username$|^password$|^accessKeyId$|^secretAccessKey$|^previousSecret$/.test(path.at(-1)!))
+      if (
+        /File$|^ca$|^username$|^password$|Env$|^dockerConfig$|^allow$|^accessKeyId$|^secretAccessKey$|^previousSecret$|^intercept$/.test(
+          path.at(-1)!,
+        )
+      )
         continue; // they need files or each other
       for (const example of [doc.example, doc.default].filter((each) => each !== undefined)) {
         const line = path.reduceRight((inner, name) => `{"${name.replace("<host>", "docker.io")}": ${inner}}`, example);

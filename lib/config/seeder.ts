@@ -31,6 +31,13 @@ const seederSection = section({
       "Where blobs are kept. `fs`: in `rootDirectory`. `s3`: in a bucket, which several seeders may share; " +
       "`rootDirectory` and `limitSize` then bound a copy of what is in demand. `memory`: in this process, for tests.",
   }),
+  tagTTL: key(types.seconds({ min: 0, max: 3600, example: "5" }), {
+    fallback: 1,
+    about:
+      "Seconds for which what a registry says of a public tag is told to proxies without asking it again. So many hosts " +
+      "that pull one tag are few questions; a tag that moves is seen at most so much later. 0: only those who ask at the " +
+      "same moment share an answer.",
+  }),
   s3: s3Section().prefault({}),
 }).superRefine(checkBucket);
 

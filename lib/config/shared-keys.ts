@@ -54,6 +54,17 @@ export function sharingKeys({
       fallback: "5%",
       about: "Space of the disk that is left free, whatever `limitSize` says.",
     }),
+    ttl: optionalKey(types.duration, {
+      about:
+        "A blob that nobody used for longer than this is removed. Not given: only `limitSize` and `minFree` count.",
+    }),
+    scrubRate: key(types.size, {
+      fallback: "4M",
+      about:
+        "Bytes per second of stored blobs that are read again in the background to find those that the disk has " +
+        "damaged: such a blob is removed, and fetched anew when it is asked for. Pauses while blobs arrive. 0: never.",
+      example: "4M",
+    }),
     downloadRateLimit: key(types.size, {
       fallback: 0,
       about: "Bytes per second this host takes from peers, seeders and registries together; 0: no limit.",

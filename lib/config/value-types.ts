@@ -3,7 +3,10 @@
  *
  * @module
  */
+import { parseDockerConfig } from "../registry/docker-config.ts";
+import { canonicalRegistry, isRegistry, isRepository } from "../registry/reference.ts";
 import { parseAllowClients } from "./allow-clients.ts";
+import { parseDuration } from "./duration.ts";
 import { parseEndpoint, parseHost, parseOrigin } from "./endpoint.ts";
 import { invalid, shown } from "./errors.ts";
 import { parseMinFree } from "./min-free.ts";
@@ -56,6 +59,13 @@ export const room: ValueType<number> = {
   },
 };
 
+/** Seconds, written with their unit. */
+export const duration: ValueType<number> = {
+  kind: "duration: a whole number with s, m, h or d",
+  example: "30d",
+  parse: parseDuration,
+};
+
 /** A number of bytes, or a share of the disk. */
 export const minFree: ValueType<ReturnType<typeof parseMinFree>> = {
   kind: "percentage of the disk, or a size",
@@ -71,6 +81,43 @@ export const origin: ValueType<string> = {
   kind: "registry: host, host:port or URL without a path",
   example: "registry.example.com:5000",
   parse: parseOrigin,
+};
+
+/** Where a registry is, or a template of that. */
+export const upstream: ValueType<string> = {
+  ...origin,
+  kind: `${origin.kind}; {host} in it stands for the registry's name`,
+  parse(value) {
+    if (typeof value !== "string" || !value.includes("{host}")) return parseOrigin(value);
+    parseOrigin(value.replaceAll("{host}", "registry.example.com"));
+    return value;
+  },
+};
+
+/** A mirror of a registry: where it is, and what its repositories have before them. */
+export const mirror: ValueType<string> = {
+  kind: "registry: host, host:port or URL, with or without a path",
+  example: "mirror.example.com",
+  parse(value) {
+    const { pathname } = parseEndpoint(value, { scheme: "https" });
+    const prefix = pathname.slice(1).replace(/\/$/, "");
+    if (prefix !== "" && !isRepository(prefix)) {
+      throw invalid(`${shown(value)} has a path that is no name of a repository (without /v2/)`);
+    }
+    return String(value);
+  },
+};
+
+/** A registry's name, or a pattern of names. */
+export const registryPattern: ValueType<string> = {
+  kind: 'registry: host or host:port; "*.example.com"; "*"',
+  example: "'*.example.com'",
+  parse(value) {
+    const name = typeof value === "string" ? canonicalRegistry(value) : "";
+    if (name !== "*" && !isRegistry(name.replace(/^\*\./, "")))
+      throw invalid(`${shown(value)} is not a registry's name`);
+    return name;
+  },
 };
 
 /** A seeder's HTTP port. */
@@ -182,6 +229,35 @@ export const secretFile: ValueType<string> = {
   parse: (value) => checkSecret(file(value).content.replace(/\r?\n$/, "")),
 };
 
+/** An environment variable that holds a user's name. */
+export const environmentUser: ValueType<string> = {
+  kind: "name of an environment variable that holds the user's name",
+  example: "REGISTRY_USER",
+  parse: (value) => userName.parse(environment(value)),
+};
+
+/** An environment variable that holds a password. */
+export const environmentSecret: ValueType<string> = {
+  kind: "name of an environment variable that holds the password",
+  example: "REGISTRY_PASSWORD",
+  parse: (value) => checkSecret(environment(value)),
+};
+
+/** A config.json of docker. Its path: what is in it may change. */
+export const dockerConfigFile: ValueType<string> = {
+  kind: "path of docker's config.json",
+  example: "/root/.docker/config.json",
+  parse(value) {
+    const found = file(value);
+    try {
+      parseDockerConfig(found.content);
+    } catch (error) {
+      throw invalid(`${found.path} is no config.json of docker: ${error instanceof Error ? error.message : error}`);
+    }
+    return found.path;
+  },
+};
+
 /** A PEM file with one or more certificates. */
 export const certificateFile = pemFile("certificate", "CERTIFICATE", "/etc/eagle/tls.crt");
 
@@ -262,6 +338,15 @@ function file(value: unknown): TextFile {
     throw invalid(`${shown(value)} is not a file's path`);
   }
   return readTextFile(value, { limit: 1 << 20 });
+}
+
+function environment(value: unknown): string {
+  if (typeof value !== "string" || !/^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(value)) {
+    throw invalid(`${shown(value)} is not the name of an environment variable`);
+  }
+  const found = process.env[value];
+  if (found === undefined) throw invalid(`the environment has no variable ${value}`);
+  return found;
 }
 
 function pemFile(what: string, pem: string, example: string): ValueType<TextFile> {

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseAllowClients } from "./allow-clients.ts";
+import { parseDuration } from "./duration.ts";
 import { parseEndpoint, parseHost, parseOrigin } from "./endpoint.ts";
 import { minFreeBytes, parseMinFree } from "./min-free.ts";
 import { nearest } from "./nearest.ts";
@@ -47,6 +48,20 @@ test("sizes", () => {
     assert.throws(() => parseSize(text), refused, String(text));
   }
   assert.throws(() => parseSize("100gib"), /did you mean 100G\?/);
+});
+
+test("durations", () => {
+  for (const [text, length] of [
+    ["90s", 90],
+    ["45m", 2700],
+    ["12h", 43_200],
+    ["30d", 2_592_000],
+  ] as const) {
+    assert.equal(parseDuration(text), length);
+  }
+  for (const text of ["", "30", 30, "0d", "1.5h", "-1d", "1 d", "1w", "36501d", "999999999999d", null, [], {}]) {
+    assert.throws(() => parseDuration(text), refused, String(text));
+  }
 });
 
 test("formatSize is read back exactly", () => {

@@ -17,8 +17,15 @@ import type { Connections } from "./connections.ts";
 /** First bytes of the HTTP/2 connection preface (RFC 9113, 3.4). No HTTP/1.1 method begins so. */
 const PREFACE = Buffer.from("PRI");
 
-/** Makes `h1` hand its HTTP/2 connections to `h2`: by ALPN over TLS, by the connection preface in clear. */
-export function splitProtocols(h1: HttpServer | HttpsServer, h2: Http2Server, connections: Connections): void {
+/**
+ * Makes `h1` hand its HTTP/2 connections to `h2`: by ALPN over TLS, by the connection preface in clear.
+ * @returns serveHttp1 Serves HTTP/1.1 on a connection that came in another way.
+ */
+export function splitProtocols(
+  h1: HttpServer | HttpsServer,
+  h2: Http2Server,
+  connections: Connections,
+): { serveHttp1: (socket: Socket) => void } {
   const secure = "setSecureContext" in h1;
   const event = secure ? "secureConnection" : "connection";
   const listeners = h1.listeners(event) as ((this: unknown, socket: Socket) => void)[];
@@ -44,6 +51,7 @@ export function splitProtocols(h1: HttpServer | HttpsServer, h2: Http2Server, co
       peek(socket, { timeoutMs: connections.headersTimeoutMs, serveHttp1, serveHttp2 });
     }
   });
+  return { serveHttp1 };
 }
 
 /** Waits for enough bytes to tell the protocols apart, and puts them back. */

@@ -34,7 +34,6 @@ const CONNECT_CODES = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
   "ETIMEDOUT",
-  "EMFILE",
   "EACCES",
   "EPERM",
 ]);
@@ -53,6 +52,10 @@ export function toClientError(
     return cause;
   }
   const code = errorCode(cause);
+  if (isOutOfDescriptors(cause)) {
+    const reason = `this process has as many files and connections open as it may (${code}); raise its limit of open files`;
+    return new HttpClientError("connect", `${what}: no connection: ${reason}`, { cause });
+  }
   const reason = cause instanceof Error ? cause.message : String(cause);
   if (code.startsWith("HPE_") || code.startsWith("ERR_INVALID") || code === "ERR_HTTP_HEADERS_SENT") {
     return new HttpClientError("protocol", `${what}: not a valid HTTP exchange: ${reason}`, { cause });
@@ -61,6 +64,15 @@ export function toClientError(
     return new HttpClientError("connect", `${what}: no connection: ${reason}`, { cause });
   }
   return new HttpClientError("reset", `${what}: connection lost: ${reason}`, { cause });
+}
+
+/** Whether nothing more may be opened here for now: that says nothing about who was to be asked. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  for (let at = error, depth = 0; at instanceof Error && depth < 8; at = at.cause, depth++) {
+    const code = errorCode(at);
+    if (code === "EMFILE" || code === "ENFILE") return true;
+  }
+  return false;
 }
 
 function errorCode(cause: unknown): string {

@@ -10,7 +10,7 @@ import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
-import { HttpClientError, toClientError } from "./client-error.ts";
+import { HttpClientError, isOutOfDescriptors, toClientError } from "./client-error.ts";
 import { ResponseBody } from "./response-body.ts";
 
 export { HttpClientError, type HttpClientErrorCode } from "./client-error.ts";
@@ -56,6 +56,8 @@ export interface HttpRequestInit {
 }
 
 const MAX_HEADER_BYTES = 64 * 1024;
+/** Between two looks for a free file descriptor, ms. */
+const DESCRIPTOR_WAIT_MS = 50;
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /**
@@ -91,18 +93,31 @@ export class HttpClient {
    * Sends a request and resolves with the answer's headers, whatever its status.
    *
    * A request that fails on a kept connection before any byte of an answer is sent once more on a new one, if its method
-   * is idempotent and its body can be repeated. (Deno's own node:http does so for any method.)
+   * is idempotent and its body can be repeated. (Deno's own node:http does so for any method.) Where this process may open
+   * nothing more, one whose body can be repeated waits for a descriptor, for as long as a connection may take.
    *
    * @throws HttpClientError
    */
   async request(url: URL, init: HttpRequestInit = {}): Promise<HttpResponse> {
-    try {
-      return await this.#attempt(url, init, { fresh: false });
-    } catch (error) {
-      if (error instanceof StaleConnection) {
-        return await this.#attempt(url, init, { fresh: true });
+    const patience = performance.now() + this.#connectTimeoutMs;
+    for (let fresh = false; ; ) {
+      try {
+        return await this.#attempt(url, init, { fresh });
+      } catch (error) {
+        if (error instanceof StaleConnection) fresh = true;
+        else if (isOutOfDescriptors(error) && !isStream(init.body) && performance.now() < patience) {
+          this.#dropIdle();
+          await new Promise((resolve) => setTimeout(resolve, DESCRIPTOR_WAIT_MS));
+        } else throw error;
       }
-      throw error;
+    }
+  }
+
+  /** Gives up connections that are kept for later requests. */
+  #dropIdle(): void {
+    for (const agent of [this.#http, this.#https]) {
+      for (const sockets of Object.values(agent.freeSockets ?? {}))
+        for (const socket of sockets ?? []) socket.destroy();
     }
   }
 

@@ -28,6 +28,8 @@ export class Connections {
   /** Connections within their TLS handshake, by the client's address: the secured socket is another object. */
   readonly #handshakes = new Map<string, Socket>();
   readonly #takenOver = new WeakSet<Socket>();
+  /** Of connections inside a CONNECT that this listener answers itself: the authority that was asked for. */
+  readonly #authorities = new WeakMap<Socket, string>();
   #closing: Promise<void> | undefined;
 
   constructor({
@@ -82,6 +84,17 @@ export class Connections {
     if (this.closing) {
       socket.destroy();
     }
+  }
+
+  /** Takes note of a connection inside a CONNECT to `authority`, over which TLS has been agreed. */
+  addIntercepted(socket: Socket, authority: string): void {
+    this.#authorities.set(socket, authority);
+    this.add(socket);
+  }
+
+  /** What the client takes this end of an intercepted connection for; undefined for any other connection. */
+  authorityOf(socket: Socket): string | undefined {
+    return this.#authorities.get(socket);
   }
 
   /**

@@ -10,7 +10,9 @@ import type { Duplex } from "node:stream";
 import { type Connections, type Exchange, isHttp2, resetExchange } from "./connections.ts";
 import { BadRequest, requestEnv, toRequest } from "./fetch-request.ts";
 import { sendResponse } from "./fetch-response.ts";
+import { answerAs } from "./intercept.ts";
 import type { ServeOptions } from "./server.ts";
+import { authorityText, parseAuthority } from "./tunnel.ts";
 
 /** Listeners for the servers' events. None of them throws. */
 export interface Dispatcher {
@@ -24,15 +26,21 @@ export function createDispatcher({
   fetch,
   node,
   tunnel,
+  intercept,
   log,
   maxHeaderBytes,
   connections,
-}: ServeOptions & { maxHeaderBytes: number; connections: Connections }): Dispatcher {
+  serveHttp1,
+}: ServeOptions & {
+  maxHeaderBytes: number;
+  connections: Connections;
+  serveHttp1: (socket: Socket) => void;
+}): Dispatcher {
   const viaFetch = async (exchange: Exchange) => {
     const { req } = exchange;
     const abort = new AbortController();
     onClientGone(exchange, () => abort.abort(new DOMException("the client went away", "AbortError")));
-    const env = requestEnv(req);
+    const env = requestEnv(req, connections.authorityOf(req.socket as Socket));
     let request: Request;
     try {
       request = toRequest(req, env, abort.signal);
@@ -91,12 +99,30 @@ export function createDispatcher({
     connect(req, socket, head) {
       connections.takeOver(socket as Socket);
       socket.on("error", () => {});
-      if (tunnel === undefined) {
-        endRaw(socket, 405);
-        return;
-      }
+      const env = requestEnv(req);
       try {
-        tunnel(req, socket, head, requestEnv(req));
+        const target = intercept && parseAuthority(req.url ?? "");
+        const context = target && intercept(target, env);
+        if (context) {
+          const authority = authorityText(target);
+          connections.addHandshake(socket as Socket);
+          answerAs(socket, head, {
+            context,
+            timeoutMs: connections.headersTimeoutMs,
+            onSecure: (secured) => {
+              connections.addIntercepted(secured, authority);
+              serveHttp1(secured);
+            },
+            onFailure: (error) =>
+              log?.warn("a client broke off TLS: does it trust the certificate authority?", { authority, error }),
+          });
+          return;
+        }
+        if (tunnel === undefined) {
+          endRaw(socket, 405);
+          return;
+        }
+        tunnel(req, socket, head, env);
       } catch (error) {
         log?.error("tunnel handler failed", { target: req.url, error });
         socket.destroy();

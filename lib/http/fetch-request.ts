@@ -20,8 +20,11 @@ export class BadRequest extends Error {
   }
 }
 
-/** Reads the addresses of a request's connection, and its raw target. */
-export function requestEnv(req: IncomingMessage | Http2ServerRequest): RequestEnv {
+/**
+ * Reads the addresses of a request's connection, and its raw target.
+ * @param authority Of a request inside a CONNECT: what the client takes this listener for. The target is absolute then.
+ */
+export function requestEnv(req: IncomingMessage | Http2ServerRequest, authority?: string): RequestEnv {
   const socket = isHttp2(req) ? (req.stream.session?.socket ?? req.socket) : req.socket;
   return {
     remoteAddress: socket.remoteAddress ?? "",
@@ -30,8 +33,13 @@ export function requestEnv(req: IncomingMessage | Http2ServerRequest): RequestEn
     localPort: socket.localPort ?? 0,
     secure: "encrypted" in socket && socket.encrypted === true,
     certified: isCertified(socket),
-    target: req.url ?? "/",
+    target: authority === undefined ? (req.url ?? "/") : insideTarget(authority, req.url ?? "/"),
   };
+}
+
+/** Inside a CONNECT there is origin-form alone; anything else stays as it is, which `toRequest` refuses. */
+function insideTarget(authority: string, target: string): string {
+  return target.startsWith("/") ? `https://${authority}${target}` : "";
 }
 
 /**

@@ -10,6 +10,7 @@ import http2, { type Http2ServerRequest, type Http2ServerResponse } from "node:h
 import https from "node:https";
 import type { Server } from "node:net";
 import type { Duplex } from "node:stream";
+import type { SecureContext } from "node:tls";
 import type { Logger } from "../log/log.ts";
 import { splitProtocols } from "./accept.ts";
 import { Connections } from "./connections.ts";
@@ -51,6 +52,12 @@ export type NodeHandler = (
 /** Takes over the connection of a CONNECT request (RFC 9110, 9.3.6; HTTP/1.1 only). It closes `socket`. */
 export type TunnelHandler = (req: IncomingMessage, socket: Duplex, head: Buffer, env: RequestEnv) => void;
 
+/**
+ * Decides whether this listener answers a CONNECT as the target itself: the context to speak TLS with, or undefined for
+ * a tunnel. `host` is lower case, without brackets.
+ */
+export type InterceptRule = (target: { host: string; port: number }, env: RequestEnv) => SecureContext | undefined;
+
 /** Options of {@link serve}. Durations are milliseconds, sizes bytes. */
 export interface ServeOptions {
   /** Address or name to listen on. */
@@ -62,6 +69,11 @@ export interface ServeOptions {
   node?: NodeHandler;
   /** Without it CONNECT is answered with 405. */
   tunnel?: TunnelHandler;
+  /**
+   * Asked about each CONNECT before `tunnel`. Requests inside go to `fetch` with the target in absolute form, whatever
+   * Host they name: `https://` and the authority of the CONNECT. HTTP/1.1 alone is spoken there.
+   */
+  intercept?: InterceptRule;
   /**
    * PEM texts. With them the port speaks TLS only. With `clientCa` clients are asked for a certificate; those without a
    * right one are served all the same, and `RequestEnv.certified` tells.
@@ -137,8 +149,8 @@ export async function serve(options: ServeOptions): Promise<Listener> {
     settings: { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: 256 },
   });
   const connections = new Connections({ h1, h2, headersTimeoutMs, idleTimeoutMs, sendTimeoutMs });
-  splitProtocols(h1, h2, connections);
-  const dispatcher = createDispatcher({ ...options, maxHeaderBytes, sendTimeoutMs, connections });
+  const { serveHttp1 } = splitProtocols(h1, h2, connections);
+  const dispatcher = createDispatcher({ ...options, maxHeaderBytes, sendTimeoutMs, connections, serveHttp1 });
   h1.on("request", dispatcher.request);
   h2.on("request", dispatcher.request);
   h1.on("connect", dispatcher.connect);

@@ -6,12 +6,14 @@
 import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Logger } from "../log/log.ts";
-import type { TunnelHandler } from "./server.ts";
+import type { RequestEnv, TunnelHandler } from "./server.ts";
 
 /** Options of {@link createTunnelHandler}. Durations are milliseconds. */
 export interface TunnelOptions {
-  /** Decides about a target. `host` is lower case, without brackets. A rejection counts as a refusal. */
-  allow(host: string, port: number): boolean | Promise<boolean>;
+  /**
+   * Decides about a target, and about who asks. `host` is lower case, without brackets. A rejection counts as a refusal.
+   */
+  allow(host: string, port: number, env: RequestEnv): boolean | Promise<boolean>;
   /** Longest wait for the target's connection. @default 5000 */
   connectTimeoutMs?: number;
   /** A tunnel through which no byte moves in either direction for so long is closed. @default 600000 */
@@ -33,7 +35,7 @@ export function createTunnelHandler({
   idleTimeoutMs = 600_000,
   log,
 }: TunnelOptions): TunnelHandler {
-  return (req, socket, head) => {
+  return (req, socket, head, env) => {
     socket.on("error", () => {});
     const target = parseAuthority(req.url ?? "");
     if (target === undefined || head.length > HEAD_LIMIT) {
@@ -41,7 +43,7 @@ export function createTunnelHandler({
       return;
     }
     const open = async () => {
-      const allowed = await Promise.resolve(allow(target.host, target.port)).catch((error: unknown) => {
+      const allowed = await Promise.resolve(allow(target.host, target.port, env)).catch((error: unknown) => {
         log?.error("tunnel rule failed", { target: req.url, error });
         return false;
       });
@@ -133,4 +135,9 @@ export function parseAuthority(text: string): { host: string; port: number } | u
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   return host === undefined || port < 1 || port > 65_535 ? undefined : { host, port };
+}
+
+/** Undoes {@link parseAuthority}. */
+export function authorityText({ host, port }: { host: string; port: number }): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

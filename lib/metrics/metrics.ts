@@ -18,6 +18,8 @@ export interface Metrics {
   readonly bytes: Counter<"source" | "direction">;
   /** Requests answered, by how they ended. */
   readonly requests: Counter<"result">;
+  /** Manifests answered by a proxy, by where the answer came from: cache, seeder, origin, stale, refused or direct. */
+  readonly manifests: Counter<"source">;
   /** Blob requests that the cache answered. */
   readonly cacheHits: Counter;
   /** Blob requests that began a fetch. */
@@ -26,6 +28,16 @@ export interface Metrics {
   readonly cacheBytes: Gauge;
   /** Number of committed blobs. */
   readonly cacheBlobs: Gauge;
+  /** Blobs that left the cache, by why: limit, disk, unused, removed, missing. */
+  readonly evictions: Counter<"reason">;
+  /** Bytes that earlier attempts at blobs left and later ones took up again, once they were verified. */
+  readonly resumedBytes: Counter;
+  /** Bytes of half-arrived blobs that nobody fetches now. */
+  readonly leftoverBytes: Gauge;
+  /** Bytes of stored blobs that were read again to find damage. */
+  readonly scrubbedBytes: Counter;
+  /** Stored blobs that were found damaged, and removed. */
+  readonly damagedBlobs: Counter;
   /** Blobs that are arriving now. */
   readonly activeDownloads: Gauge;
   /** Announces sent (proxy, seeder) or answered (tracker), by result. */
@@ -56,10 +68,16 @@ export function createMetrics(app: AppName): Metrics {
   return {
     bytes: counter("bytes_total", "Bytes moved, by source and direction.", ["source", "direction"]),
     requests: counter("requests_total", "Requests answered, by result.", ["result"]),
+    manifests: counter("manifests_total", "Manifests answered, by where they came from.", ["source"]),
     cacheHits: counter("cache_hits_total", "Blob requests answered from the cache."),
     cacheMisses: counter("cache_misses_total", "Blob requests that began a fetch."),
     cacheBytes: gauge("cache_bytes", "Bytes of committed blobs."),
     cacheBlobs: gauge("cache_blobs", "Number of committed blobs."),
+    evictions: counter("evictions_total", "Blobs that left the cache, by reason.", ["reason"]),
+    resumedBytes: counter("resumed_bytes_total", "Bytes of earlier attempts that were taken up again."),
+    leftoverBytes: gauge("leftover_bytes", "Bytes of half-arrived blobs that nobody fetches now."),
+    scrubbedBytes: counter("scrubbed_bytes_total", "Bytes of stored blobs read again to find damage."),
+    damagedBlobs: counter("damaged_blobs_total", "Stored blobs found damaged and removed."),
     activeDownloads: gauge("active_downloads", "Blobs arriving now."),
     announces: counter("announces_total", "Announces, by result.", ["result"]),
     originReads: counter("origin_reads_total", "Reads of a blob at its origin, by result.", ["result"]),

@@ -12,8 +12,9 @@ import { replayable } from "./buffered-response.ts";
 import { parseContentRange } from "./content-range.ts";
 import type { Digest } from "./digest.ts";
 import { RegistryError } from "./errors.ts";
+import { isAnswer, type MirrorAttempt, Mirrors } from "./mirrors.ts";
 import { contentLength, discard, type Followed, type HttpSender, requestFollowing } from "./redirects.ts";
-import { isRepository } from "./reference.ts";
+import { blobPath, manifestPath, requestUrl } from "./request-path.ts";
 import { toRegistryError } from "./transport-error.ts";
 import type { Upstream } from "./upstreams.ts";
 
@@ -46,30 +47,46 @@ export interface OriginRequest {
 
 const ownedHeaders: ReadonlySet<string> = new Set(["authorization", "proxy-authorization", "host", "cookie"]);
 const maxSpaces = 4096;
+/** What is accepted where any manifest will do; some registries do not know `*`. */
+const manifestTypes: readonly string[] = [
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+  "*/*",
+];
 
 /** Talks to registries. Close it when it made its own {@link HttpClient}. */
 export class OriginClient {
   readonly #http: HttpSender;
   readonly #ownHttp: HttpClient | undefined;
   readonly #redirectLimit: number;
+  readonly #via: string | undefined;
   readonly #authenticator: Authenticator;
+  readonly #mirrors: Mirrors;
+  readonly #log: Logger | undefined;
   /** The last challenge met, by registry, repository and kind of access: spares most requests their 401. */
   readonly #challenges = new LRUCache<string, string>({ max: maxSpaces });
 
   /**
    * @param init.http stays the caller's to close; without it the client makes its own
+   * @param init.via this proxy's entry for `Via` (RFC 9110, 7.6.3), so that a request that comes back to it is known
    * @param init.redirectLimit redirects followed at most
    * @param init.now monotonic clock, ms, for the lifetime of tokens
    */
   constructor({
     http,
     log,
+    via,
     redirectLimit = 5,
     now,
-  }: { http?: HttpSender; log?: Logger; redirectLimit?: number; now?: () => number } = {}) {
+  }: { http?: HttpSender; log?: Logger; via?: string | undefined; redirectLimit?: number; now?: () => number } = {}) {
     this.#ownHttp = http === undefined ? new HttpClient() : undefined;
     this.#http = http ?? (this.#ownHttp as HttpClient);
     this.#redirectLimit = redirectLimit;
+    this.#via = via;
+    this.#mirrors = new Mirrors({ now });
+    this.#log = log;
     this.#authenticator = new Authenticator({
       http: this.#http,
       ...(log === undefined ? {} : { log }),
@@ -123,6 +140,34 @@ export class OriginClient {
   }
 
   /**
+   * As {@link headBlob}, for a manifest of any type.
+   * @throws RegistryError as {@link request}
+   */
+  async headManifest(
+    upstream: Upstream,
+    repository: string,
+    digest: Digest,
+    { caller, signal }: { caller: Caller; signal?: AbortSignal },
+  ): Promise<{ status: number; size?: number; challenge?: string }> {
+    const path = manifestPath(repository, digest.toString());
+    const headers = { accept: manifestTypes.join(", "), "accept-encoding": "identity" };
+    const options = { path, headers, caller, ...(signal === undefined ? {} : { signal }) };
+    let response = await this.request(upstream, { ...options, method: "HEAD" });
+    discard(response, "HEAD");
+    if (response.status === 405 || response.status === 501) {
+      response = await this.request(upstream, { ...options, method: "GET" });
+      discard(response);
+    }
+    const { status } = response;
+    const challenge = response.headers.get("www-authenticate");
+    return {
+      status,
+      ...(status === 200 ? sized(contentLength(response.headers)) : {}),
+      ...(challenge === null ? {} : { challenge }),
+    };
+  }
+
+  /**
    * Opens a blob at the origin. Resolves when the origin has begun to answer; the body then goes on over cut
    * connections and stalls by asking for the rest, see {@link BlobRead}. The bytes are not checked against the digest.
    * @param init.start first byte; @param init.end exclusive
@@ -153,6 +198,36 @@ export class OriginClient {
 
   async #request(upstream: Upstream, init: OriginRequest): Promise<Followed> {
     const url = requestUrl(upstream, init.path);
+    if (!upstream.mirrors) return await this.#one(upstream, url, init);
+    const { first, resting } = this.#mirrors.attempts(upstream, init);
+    const mirrored = await this.#fromMirrors(first);
+    if (mirrored) return mirrored;
+    try {
+      return await this.#one(upstream, url, init);
+    } catch (error) {
+      const last = init.signal?.aborted ? undefined : await this.#fromMirrors(resting);
+      if (last) return last;
+      throw error;
+    }
+  }
+
+  /** The first answer of a mirror that is one. */
+  async #fromMirrors(attempts: readonly MirrorAttempt[]): Promise<Followed | undefined> {
+    for (const { mirror, request } of attempts) {
+      try {
+        const answer = await this.#one(mirror, requestUrl(mirror, request.path), request);
+        if (isAnswer(answer.response)) return answer;
+        discard(answer.response, request.method);
+      } catch (error) {
+        if (request.signal?.aborted) throw error;
+        if (error instanceof RegistryError && error.status === undefined) this.#mirrors.rest(mirror);
+        this.#log?.debug("a mirror does not answer", { mirror: mirror.base.host, error });
+      }
+    }
+    return undefined;
+  }
+
+  async #one(upstream: Upstream, url: URL, init: OriginRequest): Promise<Followed> {
     const what = `${init.method} ${upstream.name}${url.pathname}`;
     try {
       return await this.#authorized(upstream, url, init);
@@ -166,7 +241,7 @@ export class OriginClient {
     if (caller.kind === "caller") {
       return this.#send(upstream, url, init, caller.authorization);
     }
-    const credentials: Credentials | undefined = caller.kind === "configured" ? upstream.credentials : undefined;
+    const credentials = caller.kind === "configured" ? await credentialsOf(upstream) : undefined;
     const space = spaceOf(upstream, init);
     const met = this.#challenges.get(space);
     let authorization: Authorization | undefined =
@@ -201,6 +276,7 @@ export class OriginClient {
     for (const [name, value] of Object.entries(init.headers ?? {})) {
       if (!ownedHeaders.has(name.toLowerCase())) headers[name.toLowerCase()] = value;
     }
+    if (this.#via !== undefined) headers.via ??= this.#via;
     if (authorization !== undefined) headers.authorization = authorization;
     const followed = await requestFollowing(this.#http, url, {
       method,
@@ -217,26 +293,12 @@ export class OriginClient {
   }
 }
 
+async function credentialsOf({ credentials }: Upstream): Promise<Credentials | undefined> {
+  return typeof credentials === "function" ? await credentials() : credentials;
+}
+
 function sized(size: number | undefined): { size?: number } {
   return size === undefined ? {} : { size };
-}
-
-function blobPath(repository: string, digest: Digest): string {
-  if (!isRepository(repository)) {
-    throw new RegistryError("invalid", `not a repository name: ${JSON.stringify(repository.slice(0, 300))}`);
-  }
-  return `/v2/${repository}/blobs/${digest}`;
-}
-
-function requestUrl(upstream: Upstream, path: string): URL {
-  const url = path.startsWith("/") ? URL.parse(upstream.base.origin + path) : null;
-  // A URL resolves dot segments: what was allowed by its path must be what is asked for.
-  const dots = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\]|$)/i.test(path.split(/[?#]/, 1)[0] ?? "");
-  if (url === null || dots || url.origin !== upstream.base.origin) {
-    throw new RegistryError("invalid", `${upstream.name}: not a path: ${JSON.stringify(path.slice(0, 300))}`);
-  }
-  url.hash = "";
-  return url;
 }
 
 /** Requests of one space get the same challenge: those of a repository, reading apart from writing. */

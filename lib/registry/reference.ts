@@ -52,6 +52,11 @@ export function isRepository(text: string): boolean {
   return text.length <= maxRepositoryLength && repositoryPattern.test(text);
 }
 
+/** Whether the text is an authority as people write registries: `host[:port]`, lower case. */
+export function isRegistry(text: string): boolean {
+  return text.length <= 261 && registryPattern.test(text);
+}
+
 /** Lower case, every name of Docker Hub as `docker.io`, no `:443`. Does not check the grammar. */
 export function canonicalRegistry(authority: string): string {
   const lower = authority.toLowerCase();

@@ -131,3 +131,69 @@ test("impossible entries are refused by name", () => {
     );
   }
 });
+
+test("_default: settings of those without an entry, and more that are allowed", () => {
+  const upstreams = new Upstreams({
+    origins: ["listed.example", "http://plain.example"],
+    registries: {
+      _default: {
+        upstream: "https://{host}:8443",
+        mirrors: ["mirror.example/all"],
+        dockerConfig: "/nowhere/config.json",
+      },
+      "own.example": { upstream: "elsewhere.example" },
+    },
+  });
+  assert.strictEqual(upstreams.byName("listed.example")?.base.href, "https://listed.example:8443/");
+  assert.strictEqual(upstreams.byName("plain.example")?.base.href, "http://plain.example/", "a URL says where it is");
+  const own = upstreams.byName("own.example");
+  assert.deepStrictEqual([own?.base.host, own?.mirrors, own?.credentials], ["elsewhere.example", undefined, undefined]);
+  const other = upstreams.byName("quay.example");
+  assert.strictEqual(other?.base.href, "https://quay.example:8443/");
+  assert.strictEqual(other.mirrors?.[0]?.prefix, "all/");
+  assert.strictEqual(typeof other.credentials, "function");
+  assert.strictEqual(upstreams.byName("QUAY.example:443"), other, "found again");
+  assert.strictEqual(upstreams.byUrl(new URL("https://quay.example/v2/")), other);
+  assert.strictEqual(upstreams.byUrl(new URL("http://quay.example/v2/")), undefined);
+  assert.strictEqual(upstreams.byUrl(new URL("https://own.example/v2/")), own);
+  assert.ok(!upstreams.list().includes(other));
+  for (const name of [
+    "127.0.0.1:5000",
+    "localhost",
+    "registry",
+    "[::1]:80",
+    "169.254.169.254",
+    "a.localhost",
+    "x y.example",
+    "_default",
+    "",
+  ])
+    assert.strictEqual(upstreams.byName(name), undefined, name);
+});
+
+test("_default.allow: names, patterns, and what has to be written out", () => {
+  const upstreams = new Upstreams({
+    registries: { _default: { allow: ["quay.io", "*.corp.example", "127.0.0.1:5000"] } },
+  });
+  for (const name of ["quay.io", "a.corp.example", "a.b.corp.example:5000", "127.0.0.1:5000"])
+    assert.ok(upstreams.byName(name), name);
+  for (const name of ["ghcr.io", "corp.example", "evilcorp.example", "127.0.0.1:5001", "quay.io.evil.example"])
+    assert.strictEqual(upstreams.byName(name), undefined, name);
+  assert.strictEqual(new Upstreams({ registries: {} }).byName("quay.io"), undefined);
+});
+
+test("what _default must not say, and mirrors that make no sense", () => {
+  const wrong: [ConstructorParameters<typeof Upstreams>[0], RegExp][] = [
+    [{ registries: { _default: { username: "u", password: "p" } } }, /_default.*dockerConfig/],
+    [{ registries: { _default: { upstream: "one.example" } } }, /_default\.upstream.*\{host\}/],
+    [{ registries: { _default: { allow: ["a/b"] } } }, /_default\.allow/],
+    [{ registries: { "a.example": { mirrors: ["m.example/Upper"] } } }, /a\.example\.mirrors\[0\]/],
+    [{ registries: { "a.example": { mirrors: ["ftp://m.example"] } } }, /a\.example\.mirrors\[0\]/],
+  ];
+  for (const [init, message] of wrong) {
+    assert.throws(
+      () => new Upstreams(init),
+      (error) => error instanceof UpstreamError && message.test(error.message),
+    );
+  }
+});

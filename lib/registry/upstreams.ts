@@ -2,23 +2,25 @@
  * The registries Eagle may talk to, and under which names clients know them.
  * @module
  */
-import { readFileSync } from "node:fs";
-import { canonicalRegistry } from "./reference.ts";
+import { LRUCache } from "lru-cache";
+import type { Logger } from "../log/log.ts";
+import type { Credentials } from "./auth.ts";
+import { type CredentialSource, DockerConfig } from "./docker-config.ts";
+import { canonicalRegistry, isRegistry, isRepository } from "./reference.ts";
+import {
+  checkRest,
+  DEFAULT_ENTRY,
+  isAllowed,
+  parseAuthority,
+  type RegistryConfig,
+  readCa,
+  readCredentials,
+  UpstreamError,
+} from "./registry-config.ts";
 
-/** `registries.<host>` of the configuration. */
-export interface RegistryConfig {
-  /** Where the registry really is: `host[:port]` or an http(s) URL without path. Default: the host itself. */
-  upstream?: string;
-  /** Without a scheme: http instead of https; also lets the registry name token realms over http. */
-  plainHTTP?: boolean;
-  /** PEM text, or the path of a PEM file, of the authorities that may sign the registry's certificate. */
-  ca?: string;
-  /** The user name `<token>` makes the password an identity (refresh) token, as in Docker's credential helpers. */
-  username?: string;
-  password?: string;
-  /** A file that holds the password; one line end at its end is not part of it. */
-  passwordFile?: string;
-}
+export { DEFAULT_ENTRY, isLoopbackHost, type RegistryConfig, UpstreamError } from "./registry-config.ts";
+
+const dockerHub = "https://registry-1.docker.io";
 
 /** A registry Eagle may talk to. */
 export interface Upstream {
@@ -28,27 +30,22 @@ export interface Upstream {
   readonly base: URL;
   /** PEM text. */
   readonly ca?: string;
-  readonly credentials?: { readonly username: string; readonly password: string };
+  /** What the operator gave for it; a source may have none after all. */
+  readonly credentials?: Credentials | CredentialSource;
   /** The operator chose http for this registry on purpose (`plainHTTP`, or an http:// URL). */
   readonly plainHTTP?: boolean;
+  /** Asked for blobs and manifests before it, in this order. */
+  readonly mirrors?: readonly Mirror[];
 }
 
-/** A registry in the configuration that can not be used. */
-export class UpstreamError extends Error {
-  readonly code: "invalid" | "unreadable";
-  constructor(code: "invalid" | "unreadable", message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = "UpstreamError";
-    this.code = code;
-  }
+/** A registry that has what another one has. */
+export interface Mirror extends Upstream {
+  /** What its repositories have before those of the other; empty, or `name/`. */
+  readonly prefix: string;
 }
 
-const dockerHub = "https://registry-1.docker.io";
-
-/** localhost, 127.0.0.0/8 or ::1, as `URL.hostname` spells them. */
-export function isLoopbackHost(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(hostname);
-}
+/** Registries known by `_default` alone that are remembered. */
+const MAX_OTHERS = 256;
 
 /**
  * Finds the {@link Upstream} for what a client asked: by the `ns` parameter of mirrors ({@link byName}) or by an
@@ -57,48 +54,71 @@ export function isLoopbackHost(hostname: string): boolean {
 export class Upstreams {
   /** The registry of requests that name none: `origin`, else none. */
   readonly default: Upstream | undefined;
+  readonly #settings = new Map<string, RegistryConfig>();
+  readonly #rest: RegistryConfig | undefined;
+  readonly #allow: ReadonlySet<string>;
   readonly #byName = new Map<string, Upstream>();
   readonly #byOrigin = new Map<string, Upstream>();
+  readonly #others = new LRUCache<string, Upstream>({ max: MAX_OTHERS });
+  readonly #dockerConfigs = new Map<string, DockerConfig>();
+  readonly #log: Logger | undefined;
 
   /**
    * @param init.origin default registry: `host[:port]` or an http(s) URL. Without a scheme: https, except for loopback
    * hosts and those with `plainHTTP`
    * @param init.origins further allowed ones
-   * @param init.registries settings by host; a host listed here is allowed, too
+   * @param init.registries settings by host; a host listed here is allowed, too. `_default`: settings of those that are
+   * not listed here, and more allowed ones
    * @throws UpstreamError names the entry and what is wrong; password and CA files are read here
    */
-  constructor(init: { origin?: string; origins?: string[]; registries?: Record<string, RegistryConfig> }) {
-    const settings = new Map<string, RegistryConfig>();
-    for (const [host, config] of Object.entries(init.registries ?? {})) {
+  constructor(init: {
+    origin?: string | undefined;
+    origins?: readonly string[];
+    registries?: Record<string, RegistryConfig>;
+    log?: Logger;
+  }) {
+    const { [DEFAULT_ENTRY]: rest, ...registries } = init.registries ?? {};
+    this.#log = init.log;
+    this.#rest = rest;
+    if (rest) checkRest(rest);
+    this.#allow = new Set((rest ? (rest.allow ?? ["*"]) : []).map((name) => canonicalRegistry(name)));
+    for (const [host, config] of Object.entries(registries)) {
       const { name } = parseAuthority(host, `registries.${host}`, false);
-      if (settings.has(name)) throw new UpstreamError("invalid", `registries.${host}: ${name} is listed twice`);
-      settings.set(name, config);
+      if (this.#settings.has(name)) throw new UpstreamError("invalid", `registries.${host}: ${name} is listed twice`);
+      this.#settings.set(name, config);
     }
-    this.default = init.origin === undefined ? undefined : this.#add(init.origin, "origin", settings);
-    for (const [index, origin] of (init.origins ?? []).entries()) this.#add(origin, `origins[${index}]`, settings);
-    for (const host of Object.keys(init.registries ?? {})) this.#add(host, `registries.${host}`, settings);
+    this.default = init.origin === undefined ? undefined : this.#add(init.origin, "origin");
+    for (const [index, origin] of (init.origins ?? []).entries()) this.#add(origin, `origins[${index}]`);
+    for (const host of Object.keys(registries)) this.#add(host, `registries.${host}`);
   }
 
   /** The registry clients know as `ns` (containerd's `?ns=`, the host of a reference). */
   byName(ns: string): Upstream | undefined {
-    return this.#byName.get(canonicalRegistry(ns));
+    const name = canonicalRegistry(ns);
+    return this.#byName.get(name) ?? this.#other(name);
   }
 
   /** The registry of an absolute URL: scheme and authority must be those of an allowed one; path and query are free. */
   byUrl(url: URL): Upstream | undefined {
     if (url.username !== "" || url.password !== "") return undefined;
-    return this.#byOrigin.get(url.origin);
+    const known = this.#byOrigin.get(url.origin);
+    if (known || !this.#rest) return known;
+    // A name that has settings of its own is found by those alone.
+    const name = canonicalRegistry(url.host);
+    const other = this.#byName.has(name) ? undefined : this.#other(name);
+    return other && (other.base.origin === url.origin || url.origin === `https://${name}`) ? other : undefined;
   }
 
-  /** All allowed ones, each once. */
+  /** All that are listed, each once. */
   list(): Upstream[] {
     return [...new Set(this.#byName.values())];
   }
 
-  #add(text: string, key: string, settings: ReadonlyMap<string, RegistryConfig>): Upstream {
-    const plain = settings.get(parseAuthority(text, key, false).name)?.plainHTTP ?? false;
-    const { name, url } = parseAuthority(text, key, plain);
-    const config = settings.get(name) ?? {};
+  #add(text: string, key: string): Upstream {
+    const bare = parseAuthority(text, key, false);
+    const own = this.#settings.get(bare.name);
+    const config = own ?? this.#restFor(text);
+    const { name, url } = parseAuthority(text, key, config.plainHTTP ?? false);
     const known = this.#byName.get(name);
     if (known !== undefined) {
       if (known.base.protocol !== url.protocol && text.includes("://") && config.upstream === undefined) {
@@ -106,25 +126,10 @@ export class Upstreams {
       }
       return known;
     }
-    const base =
-      config.upstream !== undefined
-        ? parseAuthority(config.upstream, `registries.${name}.upstream`, plain).url
-        : name === "docker.io"
-          ? new URL(dockerHub)
-          : url;
-    const ca = readCa(config.ca, name);
-    const credentials = readCredentials(config, name);
-    const explicit = plain || (config.upstream ?? text).toLowerCase().startsWith("http://");
-    const upstream: Upstream = {
-      name,
-      base,
-      ...(ca === undefined ? {} : { ca }),
-      ...(credentials === undefined ? {} : { credentials }),
-      plainHTTP: explicit && base.protocol === "http:",
-    };
+    const upstream = this.#make(name, url, config, text);
     this.#byName.set(name, upstream);
     this.#addOrigin(url.origin, upstream);
-    this.#addOrigin(base.origin, upstream);
+    this.#addOrigin(upstream.base.origin, upstream);
     if (name === "docker.io") {
       for (const host of ["docker.io", "index.docker.io", "registry-1.docker.io"]) {
         this.#addOrigin(`https://${host}`, upstream);
@@ -133,54 +138,86 @@ export class Upstreams {
     return upstream;
   }
 
+  /** What `_default` says about a registry that is named elsewhere. Where it really is, a URL says itself. */
+  #restFor(text: string): RegistryConfig {
+    const { upstream, allow: _, ...rest } = this.#rest ?? {};
+    return upstream === undefined || text.includes("://") ? rest : { ...rest, upstream };
+  }
+
+  /** A registry that only `_default` allows. */
+  #other(name: string): Upstream | undefined {
+    if (!this.#rest || !isRegistry(name) || !isAllowed(name, this.#allow)) return undefined;
+    let other = this.#others.get(name);
+    if (!other) {
+      const config = this.#restFor(name);
+      const { url } = parseAuthority(name, DEFAULT_ENTRY, config.plainHTTP ?? false);
+      other = this.#make(name, url, config, name);
+      this.#others.set(name, other);
+    }
+    return other;
+  }
+
+  #make(name: string, url: URL, config: RegistryConfig, text: string): Upstream {
+    const plain = config.plainHTTP ?? false;
+    const where = config.upstream?.replaceAll("{host}", name);
+    const base =
+      where !== undefined
+        ? parseAuthority(where, `registries.${name}.upstream`, plain).url
+        : name === "docker.io"
+          ? new URL(dockerHub)
+          : url;
+    const mirrors = (config.mirrors ?? []).map((mirror, index) =>
+      this.#mirror(mirror, `registries.${name}.mirrors[${index}]`),
+    );
+    const ca = readCa(config.ca, name);
+    const credentials = this.#credentials(name, config, mirrors);
+    const isExplicit = plain || (where ?? text).toLowerCase().startsWith("http://");
+    return {
+      name,
+      base,
+      ...(ca === undefined ? {} : { ca }),
+      ...(credentials === undefined ? {} : { credentials }),
+      plainHTTP: isExplicit && base.protocol === "http:",
+      ...(mirrors.length === 0 ? {} : { mirrors }),
+    };
+  }
+
+  /** A mirror has the settings of its own entry, if there is one; it is not thereby allowed to clients. */
+  #mirror(text: string, key: string): Mirror {
+    const [, place = "", path = ""] = /^((?:[a-z]+:\/\/)?[^/]+)(?:\/(.*))?$/i.exec(text) ?? [];
+    const prefix = path.replace(/\/+$/, "");
+    if (prefix !== "" && !isRepository(prefix)) {
+      throw new UpstreamError("invalid", `${key}: ${JSON.stringify(text)}: its path is not the name of a repository`);
+    }
+    const { name } = parseAuthority(place, key, false);
+    const { mirrors: _, upstream: __, ...config } = this.#settings.get(name) ?? {};
+    const { url } = parseAuthority(place, key, config.plainHTTP ?? false);
+    return { ...this.#make(name, url, config, place), prefix: prefix === "" ? "" : `${prefix}/` };
+  }
+
+  #credentials(
+    name: string,
+    config: RegistryConfig,
+    mirrors: readonly Mirror[],
+  ): Credentials | CredentialSource | undefined {
+    const inline = readCredentials(config, name);
+    if (inline) return inline;
+    if (config.dockerConfig !== undefined) {
+      const path = config.dockerConfig;
+      let file = this.#dockerConfigs.get(path);
+      if (!file) {
+        file = new DockerConfig({ path, ...(this.#log ? { log: this.#log } : {}) });
+        this.#dockerConfigs.set(path, file);
+      }
+      const found = file;
+      return () => found.credentials(name);
+    }
+    // Where a mirror has credentials, somebody without any is asked for by those.
+    return mirrors.some(({ credentials }) => credentials !== undefined) ? async () => undefined : undefined;
+  }
+
   // The first one keeps an address: two names may share one upstream, and a URL can mean only one of them.
   #addOrigin(origin: string, upstream: Upstream): void {
     if (!this.#byOrigin.has(origin)) this.#byOrigin.set(origin, upstream);
-  }
-}
-
-/** `host[:port]` or URL -> its canonical name, and scheme and authority to connect to. */
-function parseAuthority(text: string, key: string, plain: boolean): { name: string; url: URL } {
-  const example = 'expected host[:port] or an http(s) URL without path, for example "registry.example.com:5000"';
-  const refuse = (why: string) => new UpstreamError("invalid", `${key}: ${JSON.stringify(text)}: ${why}; ${example}`);
-  const hasScheme = text.includes("://");
-  // "https://" first: a scheme decides the default port, and http must not swallow ":80" before we know it.
-  const probe = URL.parse(hasScheme ? text : `https://${text}`);
-  if (probe === null || text.trim() !== text || text === "") throw refuse("not an address");
-  if (probe.protocol !== "https:" && probe.protocol !== "http:") throw refuse(`${probe.protocol} is not supported`);
-  if (probe.username !== "" || probe.password !== "") throw refuse("credentials belong to registries.<host>.username");
-  if (probe.pathname !== "/" || probe.search !== "" || probe.hash !== "") throw refuse("it has a path or query");
-  const insecure = !hasScheme && (plain || isLoopbackHost(probe.hostname));
-  const url = insecure ? new URL(`http://${text}`) : probe;
-  return { name: canonicalRegistry(url.host), url: new URL(url.origin) };
-}
-
-function readCa(ca: string | undefined, name: string): string | undefined {
-  if (ca === undefined || ca.includes("-----BEGIN")) return ca;
-  return readText(ca, `registries.${name}.ca`);
-}
-
-function readCredentials(config: RegistryConfig, name: string): { username: string; password: string } | undefined {
-  const { username, password, passwordFile } = config;
-  const key = `registries.${name}`;
-  if (password !== undefined && passwordFile !== undefined) {
-    throw new UpstreamError("invalid", `${key}: give password or passwordFile, not both`);
-  }
-  const secret =
-    passwordFile === undefined ? password : readText(passwordFile, `${key}.passwordFile`).replace(/\r?\n$/, "");
-  if (username === undefined && secret === undefined) return undefined;
-  if (username === undefined || username === "" || secret === undefined) {
-    throw new UpstreamError("invalid", `${key}: username needs password or passwordFile, and they need it`);
-  }
-  // RFC 7617: a colon ends the user name.
-  if (username.includes(":")) throw new UpstreamError("invalid", `${key}.username: must not contain a colon`);
-  return { username, password: secret };
-}
-
-function readText(path: string, key: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new UpstreamError("unreadable", `${key}: can not read ${path}`, { cause });
   }
 }

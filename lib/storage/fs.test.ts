@@ -57,10 +57,34 @@ describe("FsStorage", () => {
     await writeFile(before.getPartialPath(id), "half");
     const draft = join(root.path, "partial", `${id}.0b1f.draft`);
     await writeFile(draft, "half");
+    await writeFile(before.getPartialJournalPath(id), "notes");
+    await writeFile(before.getPartialJournalPath("cd".repeat(32)), "notes of what is gone");
     await before.close();
     await using after = await FsStorage.open({ rootDirectory: root.path });
     assert.equal((await after.stat(id)).size, 4);
-    assert.deepEqual(await readdir(join(root.path, "partial")), [id]);
+    assert.deepEqual((await readdir(join(root.path, "partial"))).sort(), [id, `${id}.pieces`]);
+  });
+
+  it("notes when a blob was used, and leaves alone when it was written", async () => {
+    await using root = await temporary();
+    await using storage = await FsStorage.open({ rootDirectory: root.path });
+    await storage.upload(id, bytes("blob"));
+    const before = await storage.stat(id);
+    await storage.touch(id, 1_000_000_000_000);
+    const after = await storage.stat(id);
+    assert.equal(after.lastUsedMs, 1_000_000_000_000);
+    assert.ok(Math.abs(after.modifiedMs - before.modifiedMs) < 1);
+    await storage.touch("cd".repeat(32), 1_000_000_000_000);
+  });
+
+  it("lists metainfo whose blob is gone", async () => {
+    await using root = await temporary();
+    await using storage = await FsStorage.open({ rootDirectory: root.path });
+    await storage.createWithMetaInfo(id, Buffer.from("de"));
+    await writeFile(join(root.path, "torrents", "README"), "");
+    const found: string[] = [];
+    for await (const each of storage.listMetaInfo()) found.push(each);
+    assert.deepEqual(found, [id]);
   });
 
   it("overlooks what is not a blob", async () => {

@@ -17,9 +17,11 @@ import {
   stat,
   statfs,
   unlink,
+  utimes,
 } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { abortable } from "./abortable.ts";
+import { withReason } from "./disk-trouble.ts";
 import { fileStream } from "./file-stream.ts";
 import { acquireLock, type Lock } from "./lock.ts";
 import {
@@ -40,6 +42,8 @@ import {
 
 const blobSuffix = ".layer";
 const torrentSuffix = ".torrent";
+/** Of what a fetch notes about its partial file. */
+const journalSuffix = ".pieces";
 /** Marks drafts that only the process which writes them can finish; `open` sweeps those of its predecessor. */
 const draftSuffix = ".draft";
 
@@ -72,7 +76,7 @@ export class FsStorage implements Storage {
         await translated(`cannot make the directory ${directory}`, mkdir(directory, { recursive: true }));
       }
       for await (const name of fileNames(storage.#partialDir)) {
-        if (name.endsWith(draftSuffix)) await rm(join(storage.#partialDir, name), { force: true });
+        if (await storage.#isScrap(name)) await rm(join(storage.#partialDir, name), { force: true });
       }
       return storage;
     } catch (error) {
@@ -81,14 +85,31 @@ export class FsStorage implements Storage {
     }
   }
 
+  /**
+   * A root directory as it lies on the disk: nothing is locked, made or swept. For looking at it, also while another
+   * process works on it; what is listed may be gone the next moment.
+   *
+   * @throws StorageError "io" when there is none
+   */
+  static async look({ rootDirectory }: StorageOptions): Promise<FsStorage> {
+    const root = resolve(rootDirectory);
+    const storage = new FsStorage(root, { async release() {} });
+    const about = `${root} is no root directory of Eagle's blobs`;
+    const info = await translated(about, stat(storage.#dataDir));
+    if (!info.isDirectory()) throw new StorageError("io", about);
+    return storage;
+  }
+
   async createWithMetaInfo(id: string, metainfo: Uint8Array): Promise<void> {
     const target = this.getTorrentFilePath(id);
     const draft = this.#draftPath(id);
     try {
       await this.#write(draft, [metainfo], undefined);
-      await this.#publish(draft, target);
+      await rename(draft, target);
+      await syncDirectoryOf(target);
     } catch (cause) {
-      await rm(draft, { force: true });
+      // Swept at the next start where the disk refuses this too.
+      await rm(draft, { force: true }).catch(() => {});
       throw failure(`cannot store the metainfo of blob ${id}`, cause);
     }
   }
@@ -141,7 +162,28 @@ export class FsStorage implements Storage {
   }
 
   async deletePartial(id: string): Promise<void> {
-    await removed(this.getPartialPath(id), `cannot delete the partial file of blob ${id}`);
+    const about = `cannot delete the partial file of blob ${id}`;
+    // The journal goes last: alone it is swept at the next start.
+    await removed(this.getPartialPath(id), about);
+    await removed(this.getPartialJournalPath(id), about);
+  }
+
+  async touch(id: string, usedMs: number): Promise<void> {
+    const path = this.getFilePath(id);
+    try {
+      const { mtimeMs } = await stat(path);
+      // In seconds: dates would cut the time of writing to whole milliseconds.
+      await utimes(path, usedMs / 1000, mtimeMs / 1000);
+    } catch (cause) {
+      if (codeOf(cause) !== "ENOENT") throw failure(`cannot note the use of blob ${id}`, cause);
+    }
+  }
+
+  async *listMetaInfo(): AsyncGenerator<string> {
+    for await (const name of fileNames(this.#torrentDir)) {
+      const id = name.slice(0, -torrentSuffix.length);
+      if (name.endsWith(torrentSuffix) && isBlobId(id)) yield id;
+    }
   }
 
   getFilePath(id: string): string {
@@ -154,6 +196,10 @@ export class FsStorage implements Storage {
 
   getPartialPath(id: string): string {
     return join(this.#partialDir, checkBlobId(id));
+  }
+
+  getPartialJournalPath(id: string): string {
+    return this.getPartialPath(id) + journalSuffix;
   }
 
   getDataDir(): string {
@@ -187,9 +233,9 @@ export class FsStorage implements Storage {
     const draft = this.#draftPath(id);
     try {
       await this.#write(draft, source, signal);
-      await this.#publish(draft, target);
+      await this.#publishBlob(draft, target);
     } catch (error) {
-      await rm(draft, { force: true });
+      await rm(draft, { force: true }).catch(() => {});
       throw error;
     }
   }
@@ -203,7 +249,7 @@ export class FsStorage implements Storage {
       await translated(about, handle.sync());
       signal?.throwIfAborted();
       try {
-        await this.#publish(path, target);
+        await this.#publishBlob(path, target);
       } catch (error) {
         if (codeOf(error instanceof StorageError ? error.cause : error) !== "EXDEV") throw error;
         // From another file system: the bytes have to be copied.
@@ -214,6 +260,17 @@ export class FsStorage implements Storage {
     } finally {
       await handle.close();
     }
+  }
+
+  /** Whether a file in `partial/` is of no use to anybody any more. */
+  async #isScrap(name: string): Promise<boolean> {
+    if (name.endsWith(draftSuffix)) return true;
+    if (!name.endsWith(journalSuffix)) return false;
+    const partial = join(this.#partialDir, name.slice(0, -journalSuffix.length));
+    return await lstat(partial).then(
+      () => false,
+      (cause) => codeOf(cause) === "ENOENT",
+    );
   }
 
   #draftPath(id: string): string {
@@ -238,15 +295,25 @@ export class FsStorage implements Storage {
     }
   }
 
-  /** Renames into place and makes the new name durable. */
-  async #publish(from: string, to: string): Promise<void> {
+  /** Publishes a blob; one whose name cannot be made durable is taken back, or nobody would account for it. */
+  async #publishBlob(from: string, to: string): Promise<void> {
     await translated(`cannot publish ${to}`, rename(from, to));
-    const directory = await translated(`cannot open the directory of ${to}`, open(dirname(to), "r"));
     try {
-      await translated(`cannot sync the directory of ${to}`, directory.sync());
-    } finally {
-      await directory.close();
+      await syncDirectoryOf(to);
+    } catch (error) {
+      await rename(to, from).catch(() => rm(to, { force: true }).catch(() => {}));
+      throw error;
     }
+  }
+}
+
+/** Makes the names in a file's directory durable. */
+async function syncDirectoryOf(path: string): Promise<void> {
+  const directory = await translated(`cannot open the directory of ${path}`, open(dirname(path), "r"));
+  try {
+    await translated(`cannot sync the directory of ${path}`, directory.sync());
+  } finally {
+    await directory.close();
   }
 }
 
@@ -278,7 +345,10 @@ async function* fileNames(directory: string): AsyncGenerator<string> {
 }
 
 function statOf(info: Stats): BlobStat {
-  return { size: info.size, modifiedMs: info.mtimeMs, lastUsedMs: info.atimeMs };
+  const { size, mtimeMs, atimeMs, blocks } = info;
+  // Some runtimes and systems do not count blocks.
+  const diskBytes = typeof blocks === "number" ? { diskBytes: blocks * 512 } : {};
+  return { size, modifiedMs: mtimeMs, lastUsedMs: atimeMs, ...diskBytes };
 }
 
 async function removed(path: string, about: string): Promise<boolean> {
@@ -312,9 +382,9 @@ async function translated<T>(about: string, operation: Promise<T>): Promise<T> {
 function failure(about: string, cause: unknown): StorageError {
   if (cause instanceof StorageError) return cause;
   const code = codeOf(cause);
-  if (code === "ENOSPC" || code === "EDQUOT")
-    return new StorageError("no_space", `${about}: the disk is full`, { cause });
-  return new StorageError("io", `${about} (${typeof code === "string" ? code : "unknown error"})`, { cause });
+  const known = withReason(about, cause);
+  const message = known === about ? `${about} (${typeof code === "string" ? code : "unknown error"})` : known;
+  return new StorageError(code === "ENOSPC" || code === "EDQUOT" ? "no_space" : "io", message, { cause });
 }
 
 function codeOf(error: unknown): unknown {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -62,6 +62,21 @@ describe("acquireLock", () => {
     const lock = await acquireLock(root.lock);
     await lock.release();
     assert.deepEqual(await readdir(root.path), []);
+  });
+
+  it("sweeps what died with its makers, and leaves the drafts of the living", async () => {
+    await using root = await temporary();
+    const first = await acquireLock(root.lock);
+    const mine: Record<string, unknown> = JSON.parse(await readFile(root.lock, "utf8"));
+    await first.release();
+    await writeFile(`${root.lock}.living`, JSON.stringify(mine));
+    await writeFile(`${root.lock}.dead`, JSON.stringify({ ...mine, pid: 0x3fffffff, start: "1" }));
+    await writeFile(`${root.lock}.beginning`, "");
+    await writeFile(`${root.lock}.torn`, '{"pid":');
+    await utimes(`${root.lock}.torn`, 1000, 1000);
+    const lock = await acquireLock(root.lock);
+    assert.deepEqual((await readdir(root.path)).sort(), ["lock", "lock.beginning", "lock.living"]);
+    await lock.release();
   });
 
   it("is taken over from the dead, and from a process id used again", async () => {

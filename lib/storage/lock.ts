@@ -9,8 +9,10 @@
  */
 
 import { createHash, randomUUID } from "node:crypto";
-import { link, readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, readlink, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import process from "node:process";
+import { diskTrouble, withReason } from "./disk-trouble.ts";
 import { StorageError } from "./storage.ts";
 
 /** A lock that is held. */
@@ -31,6 +33,8 @@ interface Owner {
 
 /** A lock that keeps changing hands while we try is somebody else's. */
 const attempts = 5;
+/** No draft is written for so long, ms. */
+const draftMs = 60_000;
 
 /**
  * Takes the lock at `path`.
@@ -50,7 +54,7 @@ export async function acquireLock(path: string): Promise<Lock> {
     await writeFile(draft, text, { flag: "wx" });
     for (let attempt = 0; attempt < attempts; attempt++) {
       // A link appears whole or not at all: nobody ever reads a half-written lock.
-      if (await tryLink(draft, path)) return held(path, text);
+      if (await tryLink(draft, path)) return await take(path, mine, text);
       const found = await read(path);
       if (found === undefined) continue;
       const owner = parse(found);
@@ -60,14 +64,34 @@ export async function acquireLock(path: string): Promise<Lock> {
           `process ${owner.pid} works on this directory (lock file ${path}); stop it first`,
         );
       }
-      if (await takeOver(path, found, draft, mine.boot)) return held(path, text);
+      if (await takeOver(path, found, draft, mine.boot)) return await take(path, mine, text);
     }
     throw new StorageError("locked", `another process took the lock file ${path}`);
   } catch (cause) {
     if (cause instanceof StorageError) throw cause;
-    throw new StorageError("io", `cannot write the lock file ${path}`, { cause });
+    const advice = diskTrouble(cause)?.advice;
+    const about = withReason(`cannot write the lock file ${path}`, cause);
+    throw new StorageError("io", advice ? `${about}; ${advice}` : about, { cause });
   } finally {
     await rm(draft, { force: true });
+  }
+}
+
+async function take(path: string, mine: Owner, text: string): Promise<Lock> {
+  // What is left costs a few bytes; the lock is held whether it can be swept or not.
+  await sweep(path, mine).catch(() => {});
+  return held(path, text);
+}
+
+/** Removes the drafts and claims of processes that died while they made them. */
+async function sweep(path: string, mine: Owner): Promise<void> {
+  for (const name of await readdir(dirname(path))) {
+    const file = join(dirname(path), name);
+    if (!file.startsWith(`${path}.`) || name.endsWith(mine.nonce)) continue;
+    const maker = parse((await read(file)) ?? "");
+    // Half-written: by the dead, or this very moment.
+    const isOld = async () => (await stat(file)).mtimeMs < Date.now() - draftMs;
+    if (maker ? !(await isAlive(maker, mine.boot)) : await isOld()) await rm(file, { force: true });
   }
 }
 
@@ -80,6 +104,12 @@ function held(path: string, text: string): Lock {
       if ((await read(path)) === text) await rm(path, { force: true });
     },
   };
+}
+
+/** The living process that has the lock at `path`; undefined when there is none, or the lock cannot be read. */
+export async function ownerOf(path: string): Promise<number | undefined> {
+  const owner = parse((await read(path).catch(() => undefined)) ?? "");
+  return owner && (await isAlive(owner, await boot())) ? owner.pid : undefined;
 }
 
 /**

@@ -16,6 +16,8 @@ export interface BlobStat {
   readonly modifiedMs: number;
   /** Milliseconds since the epoch of the last read, as far as the backend knows it (file systems round this). */
   readonly lastUsedMs?: number;
+  /** Bytes that it takes on this host's disk, where that is known: fewer than `size` for a file with holes. */
+  readonly diskBytes?: number;
 }
 
 /** One line of a listing. */
@@ -110,8 +112,19 @@ export interface Storage extends AsyncDisposable {
   /** Lists partial files left by earlier fetches, for whoever resumes or discards them. */
   listPartial(): AsyncIterable<BlobEntry>;
 
-  /** Removes a partial file; none is fine. */
+  /** Removes a partial file and its journal; none is fine. */
   deletePartial(id: string): Promise<void>;
+
+  /**
+   * Notes when a blob was used, for the order of the listing after a restart. Cheap, not durable at once; a blob that is
+   * not on this host's disk is left alone.
+   *
+   * @param usedMs milliseconds since the epoch
+   */
+  touch(id: string, usedMs: number): Promise<void>;
+
+  /** Lists ids of which metainfo is stored, where blobs may get lost beside it: on this host's disk. */
+  listMetaInfo?(): AsyncIterable<string>;
 
   /** Where the blob is, or would be, on this host's disk. */
   getFilePath(id: string): string;
@@ -121,6 +134,9 @@ export interface Storage extends AsyncDisposable {
 
   /** Where a fetch writes the blob while it arrives; `upload(id, {path})` publishes it from there by a rename. */
   getPartialPath(id: string): string;
+
+  /** Where that fetch notes what it wrote; the storage sweeps a journal whose partial file is gone. */
+  getPartialJournalPath(id: string): string;
 
   getDataDir(): string;
   getTorrentDir(): string;

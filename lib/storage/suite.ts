@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { type BlobEntry, BlobNotFoundError, type Storage, StorageError, type StorageErrorCode } from "./storage.ts";
 
@@ -76,8 +76,14 @@ export function storageSuite(name: string, factory: () => Promise<StorageFixture
     check("removes partial files, there or not", async (storage) => {
       const { id } = blob(1);
       await writeFile(storage.getPartialPath(id), "half");
+      await writeFile(storage.getPartialJournalPath(id), "notes");
+      assert.deepEqual(
+        (await all(storage.listPartial())).map((entry) => entry.id),
+        [id],
+      );
       await storage.deletePartial(id);
       await storage.deletePartial(id);
+      await assert.rejects(stat(storage.getPartialJournalPath(id)), { code: "ENOENT" });
       assert.deepEqual(await all(storage.listPartial()), []);
     });
 

@@ -44,6 +44,7 @@ export class EagleApp {
   readonly directory: string | undefined;
   readonly #rig: Rig;
   readonly #runtime: Runtime;
+  readonly #within: readonly string[];
   readonly #configFile: string;
   #process: Process | undefined;
 
@@ -55,6 +56,7 @@ export class EagleApp {
     this.peerUrl = init.peerUrl ?? init.url;
     this.directory = init.directory;
     this.#runtime = init.runtime;
+    this.#within = init.within ?? [];
     this.#configFile = init.configFile;
   }
 
@@ -66,9 +68,9 @@ export class EagleApp {
 
   /** Starts it and waits for `/readyz`. @throws Error with its last output when it ends or is not ready in time. */
   async start({ timeoutMs = 20_000 }: { timeoutMs?: number } = {}): Promise<void> {
-    const [command, ...args] = runtimeCommand(this.#runtime, `apps/${this.app}/main.ts`);
     const flags = ["--config", this.#configFile, "--log-format", "json"];
-    this.#process = this.#rig.processes.start(command, [...args, ...flags], { name: this.name });
+    const line = [...this.#within, ...runtimeCommand(this.#runtime, `apps/${this.app}/main.ts`), ...flags];
+    this.#process = this.#rig.processes.start(line[0]!, line.slice(1), { name: this.name });
     await this.#process.ready(async () => (await this.health("/readyz")) === 200, { timeoutMs });
   }
 
@@ -116,6 +118,7 @@ export interface EagleAppInit {
   peerUrl?: URL;
   directory?: string;
   runtime: Runtime;
+  within?: readonly string[];
   configFile: string;
 }
 
@@ -126,6 +129,8 @@ export type Registries = Record<string, Record<string, unknown>>;
 export interface PartOptions {
   name?: string;
   runtime?: Runtime;
+  /** A command that runs it, in place of itself: `nsenter ... --`. */
+  within?: readonly string[];
   /** Sections of the config file, merged over the rig's by key. */
   config?: Record<string, Record<string, unknown>>;
 }
@@ -193,7 +198,7 @@ export async function startProxy(rig: Rig, options: MemberOptions & { seeders: r
 async function startApp(
   rig: Rig,
   app: AppName,
-  { name = app, runtime = defaultRuntime(), config = {} }: PartOptions,
+  { name = app, runtime = defaultRuntime(), within = [], config = {} }: PartOptions,
   places: { url: URL; peerUrl?: URL; directory?: string },
   own: Record<string, Record<string, unknown>>,
 ): Promise<EagleApp> {
@@ -201,7 +206,7 @@ async function startApp(
   const merged = Object.fromEntries(sections.map((key) => [key, { ...own[key], ...config[key] }]));
   const configFile = rig.path(`${name}.yaml`);
   await writeFile(configFile, stringify(merged));
-  const part = new EagleApp(rig, { app, name, runtime, configFile, ...places });
+  const part = new EagleApp(rig, { app, name, runtime, within, configFile, ...places });
   await part.start();
   return part;
 }

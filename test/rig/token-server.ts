@@ -23,6 +23,8 @@ export interface TokenServerOptions {
   allow: (user: string | undefined, access: TokenAccess) => string[];
   /** Seconds a token lives. @default 300 */
   ttl?: number;
+  /** The host that the realm names; it has to lead to 127.0.0.1. @default "127.0.0.1" */
+  realmHost?: string;
 }
 
 /** One request the server answered. */
@@ -49,7 +51,7 @@ const issuer = "rig";
 
 /** Starts a token server with a key of its own. Needs the tool `openssl` for the certificate. */
 export async function startTokenServer(rig: Rig, options: TokenServerOptions): Promise<TokenServer> {
-  const { users, allow, ttl = 300 } = options;
+  const { users, allow, ttl = 300, realmHost = "127.0.0.1" } = options;
   const keyFile = rig.path("token-key.pem");
   const certificateFile = rig.path("token-cert.pem");
   const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=rig", "-days", "2"];
@@ -67,9 +69,15 @@ export async function startTokenServer(rig: Rig, options: TokenServerOptions): P
   };
 
   const requests: TokenRequest[] = [];
-  const server = http.createServer((request, response) => {
-    const scopes = new URL(request.url ?? "/", "http://token.rig").searchParams.getAll("scope").filter(Boolean);
-    const credentials = basicCredentials(request);
+  const server = http.createServer(async (request, response) => {
+    // By GET with Basic, or by POST with a form as in OAuth 2, which containerd does.
+    const form = request.method === "POST" ? await readForm(request) : undefined;
+    const query = form ?? new URL(request.url ?? "/", "http://token.rig").searchParams;
+    const scopes = query
+      .getAll("scope")
+      .flatMap((scope) => scope.split(" "))
+      .filter(Boolean);
+    const credentials = form ? formCredentials(form) : basicCredentials(request);
     if (credentials !== undefined && users[credentials.user] !== credentials.password) {
       requests.push({ user: credentials.user, scopes, status: 401 });
       response.writeHead(401, { "www-authenticate": 'Basic realm="rig"' }).end();
@@ -85,7 +93,7 @@ export async function startTokenServer(rig: Rig, options: TokenServerOptions): P
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return rig.use({
-    realm: new URL(`http://127.0.0.1:${port}/token`),
+    realm: new URL(`http://${realmHost}:${port}/token`),
     service,
     issuer,
     certificateFile,
@@ -111,6 +119,17 @@ function basicCredentials(request: IncomingMessage): { user: string; password: s
   if (encoded === undefined) return undefined;
   const [user = "", ...password] = Buffer.from(encoded, "base64").toString("utf8").split(":");
   return { user, password: password.join(":") };
+}
+
+async function readForm(request: IncomingMessage): Promise<URLSearchParams> {
+  let text = "";
+  for await (const chunk of request) text += String(chunk);
+  return new URLSearchParams(text);
+}
+
+function formCredentials(form: URLSearchParams): { user: string; password: string } | undefined {
+  const user = form.get("username");
+  return user === null ? undefined : { user, password: form.get("password") ?? "" };
 }
 
 function base64url(value: unknown): string {

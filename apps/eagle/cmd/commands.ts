@@ -29,7 +29,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: "demo",
     usage: "",
-    about: "Shows Eagle at work on this machine in less than a minute. Needs nothing, leaves nothing.",
+    about: "Shows Eagle at work on this machine within a minute. Needs nothing, leaves nothing.",
     group: "start",
     load: () => import("./demo.ts"),
   },
@@ -41,11 +41,39 @@ export const COMMANDS: readonly Command[] = [
     load: () => import("./up.ts"),
   },
   {
+    name: "doctor",
+    usage: "[--config FILE]",
+    about: "Looks at this host's proxy, engines and network, and says what to change.",
+    group: "start",
+    load: () => import("./doctor.ts"),
+  },
+  {
+    name: "setup",
+    usage: "ENGINE",
+    about: "Points a container engine of this host at the proxy, or takes it back (--undo).",
+    group: "start",
+    load: () => import("./setup.ts"),
+  },
+  {
+    name: "ca",
+    usage: "[--host REGISTRY]",
+    about: "Makes a certificate authority, for engines that use Eagle as HTTPS proxy.",
+    group: "start",
+    load: () => import("./ca.ts"),
+  },
+  {
     name: "get",
     usage: "IMAGE|URL",
     about: "Downloads an image into an OCI layout, or one blob into a file.",
     group: "ask",
     load: () => import("./get.ts"),
+  },
+  {
+    name: "cache",
+    usage: "COMMAND",
+    about: "Shows, checks and removes what a proxy or seeder keeps on its disk.",
+    group: "ask",
+    load: () => import("./cache.ts"),
   },
   {
     name: "metainfo",

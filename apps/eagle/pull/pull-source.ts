@@ -51,7 +51,7 @@ export async function openPullSource(init: PullSourceInit): Promise<PullSource> 
   const config = loadConfig(proxyConfigSchema, { app: "proxy", object });
   const upstreams = new Upstreams({ origin: object.proxyCfg.origin, registries: registryInits(config.registries) });
   const upstream = upstreams.default!;
-  if (proxy) return await reading({ ...upstream, base: new URL(proxy.origin) }, { ns: name, log });
+  if (proxy) return await reading({ ...upstream, mirrors: [], base: new URL(proxy.origin) }, { ns: name, log });
   if (seeders.length + trackers.length === 0 && data === undefined) return await reading(upstream, { log });
 
   return await building(async (cleanup) => {
@@ -59,7 +59,7 @@ export async function openPullSource(init: PullSourceInit): Promise<PullSource> 
     if (data === undefined) cleanup.defer(() => rm(rootDirectory, { recursive: true, force: true }));
     const inside = await startProxy({ ...config, clientCfg: { ...config.clientCfg, rootDirectory } }, { log });
     cleanup.defer(() => inside.close());
-    const { base: _, credentials: __, ...rest } = upstream;
+    const { base: _, credentials: __, mirrors: ___, ...rest } = upstream;
     const source = cleanup.use(await reading({ ...rest, base: new URL(inside.url) }, { log }));
     return {
       reader: source.reader,

@@ -8,6 +8,7 @@ import type { BufferPool } from "../../../lib/bt/buffer-pool.ts";
 import type { EagleClient } from "../../../lib/bt/eagle-client.ts";
 import type { AllowClients } from "../../../lib/config/index.ts";
 import type { Logger } from "../../../lib/log/log.ts";
+import type { CallerManifests } from "../../../lib/manifests/caller-manifests.ts";
 import type { Metrics } from "../../../lib/metrics/metrics.ts";
 import type { OriginClient } from "../../../lib/registry/origin-client.ts";
 import type { Upstreams } from "../../../lib/registry/upstreams.ts";
@@ -16,6 +17,7 @@ export interface ProxyParts {
   readonly upstreams: Upstreams;
   readonly origins: OriginClient;
   readonly access: AccessChecker;
+  readonly manifests: CallerManifests;
   readonly store: BlobStore;
   readonly client: EagleClient;
   /** Buffers that bodies are read into. */

@@ -3,21 +3,24 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import { AccessChecker } from "../../../lib/access/access.ts";
 import { BanList } from "../../../lib/bt/ban-list.ts";
 import { EagleClient } from "../../../lib/bt/eagle-client.ts";
 import { createHost } from "../../../lib/bt/host.ts";
+import { ClusterHttp } from "../../../lib/cluster/cluster-http.ts";
 import { clusterAuth } from "../../../lib/cluster/from-config.ts";
 import { type ProxyConfig, registryInits } from "../../../lib/config/index.ts";
 import { serve } from "../../../lib/http/server.ts";
-import { createTunnelHandler } from "../../../lib/http/tunnel.ts";
 import { building, type Cleanup } from "../../../lib/lifecycle/cleanup.ts";
 import type { Logger } from "../../../lib/log/log.ts";
+import { openManifests } from "../../../lib/manifests/open-manifests.ts";
 import { createMetrics, type Metrics } from "../../../lib/metrics/metrics.ts";
 import { Upstreams } from "../../../lib/registry/upstreams.ts";
 import { MetaInfoClient } from "../../../lib/rpc/client.ts";
 import { peerPortRoutes } from "../routes/peer-port.ts";
 import { registryRoutes } from "../routes/registry.ts";
+import { connectHandlers } from "./connect.ts";
 import type { ProxyParts } from "./parts.ts";
 
 /** Requests under way when the proxy stops may take so long, ms. */
@@ -48,11 +51,12 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
   const downloadTimeoutMs = clientCfg.downloadTimeout * 1000;
   let ready = false;
   const cluster = clusterAuth(config.cluster, { advertise: clientCfg.advertise, log });
-  const host = cleanup.use(await createHost(clientCfg, { log, metrics, cluster }));
+  const host = cleanup.use(await createHost(clientCfg, { log, metrics, cluster, via }));
   const upstreams = new Upstreams({
     origin: proxyCfg.origin,
     origins: proxyCfg.origins,
     registries: registryInits(config.registries),
+    log,
   });
   const metainfo =
     clientCfg.seeders.length > 0
@@ -92,14 +96,28 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
   await host.wire?.listen({ host: clientCfg.peerHost, port: clientCfg.port });
   await host.start();
 
+  const access = new AccessChecker({
+    origins: host.origins,
+    policy: proxyCfg.authorize === "always" ? "always" : "private",
+    log,
+  });
   const parts: ProxyParts = {
     upstreams,
     origins: host.origins,
-    access: new AccessChecker({
-      origins: host.origins,
-      policy: proxyCfg.authorize === "always" ? "always" : "private",
-      log,
-    }),
+    access,
+    manifests: cleanup.use(
+      openManifests({
+        directory: join(clientCfg.rootDirectory, "manifests"),
+        limitSize: clientCfg.limitSize,
+        origins: host.origins,
+        access,
+        seeders: clientCfg.seeders,
+        http: new ClusterHttp(host.http, cluster),
+        authorize: proxyCfg.authorize,
+        staleTags: proxyCfg.staleTags,
+        log,
+      }),
+    ),
     store: host.store,
     client,
     buffers: host.buffers,
@@ -117,10 +135,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
     host: proxyCfg.host,
     port: proxyCfg.port,
     fetch: (request, env) => app.fetch(request, env),
-    tunnel: createTunnelHandler({
-      allow: (name, port) => proxyCfg.connectPorts.includes(port) && isAllowedHost(name, upstreams),
-      log,
-    }),
+    ...connectHandlers(proxyCfg, { upstreams, log }),
     ...(proxyCfg.certFile && proxyCfg.keyFile
       ? { tls: { cert: proxyCfg.certFile.content, key: proxyCfg.keyFile.content } }
       : {}),
@@ -143,15 +158,4 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
 
 function tlsOf<T>(tls: T | undefined): { tls?: T } {
   return tls === undefined ? {} : { tls };
-}
-
-/** CONNECT leads to the hosts of allowed registries alone: no open proxy. */
-function isAllowedHost(name: string, upstreams: Upstreams): boolean {
-  return upstreams
-    .list()
-    .some((upstream) => upstream.base.hostname.replace(/^\[|\]$/g, "") === name || hostOf(upstream.name) === name);
-}
-
-function hostOf(authority: string): string {
-  return new URL(`http://${authority}`).hostname.replace(/^\[|\]$/g, "");
 }

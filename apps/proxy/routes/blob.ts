@@ -28,8 +28,10 @@ export interface BlobQuery {
   readonly upstream: Upstream;
   readonly repository: string;
   readonly digest: Digest;
-  /** Path and query at the registry. */
+  /** Path at the registry. */
   readonly path: string;
+  /** The caller's own, with its question mark; empty without one. It goes where the request itself goes. */
+  readonly query: string;
 }
 
 /** Answers GET and HEAD of a blob. */
@@ -47,7 +49,7 @@ export async function serveBlob(request: Request, query: BlobQuery, parts: Proxy
   if (request.method === "HEAD") return await headBlob(request, verdict, query, parts);
   if (verdict.kind === "allowed") {
     const bypasses = !verdict.isPublic && parts.authorize === "never";
-    if (bypasses || (verdict.size !== undefined && !parts.store.fits(verdict.size)))
+    if (bypasses || (verdict.size !== undefined && !(await parts.store.takes(digest, verdict.size))))
       return await direct(request, query, parts);
   } else if (parts.authorize === "always") {
     return await unasked(request, verdict, query, parts);
@@ -200,11 +202,11 @@ async function unasked(
 /** Straight from the registry. */
 export async function direct(
   request: Request,
-  { upstream, path }: BlobQuery,
+  { upstream, path, query }: BlobQuery,
   { origins, via, metrics }: ProxyParts,
 ): Promise<Response> {
   metrics.requests.inc({ result: "direct" });
-  const response = await passThrough(request, { origins, upstream, path, via });
+  const response = await passThrough(request, { origins, upstream, path: path + query, via });
   response.headers.set("x-eagle-source", "origin");
   return response;
 }

@@ -40,8 +40,9 @@ export async function passThrough(
   { origins, upstream, path, via }: { origins: OriginClient; upstream: Upstream; path: string; via: string },
 ): Promise<Response> {
   const headers: Record<string, string> = {};
+  const ownHop = namedByConnection(request.headers);
   for (const [name, value] of request.headers)
-    if (!HOP_BY_HOP.has(name) && name !== "authorization") headers[name] = value;
+    if (!HOP_BY_HOP.has(name) && !ownHop.has(name) && name !== "authorization") headers[name] = value;
   headers.via = [request.headers.get("via"), via].filter(Boolean).join(", ");
   try {
     const answer = await origins.request(upstream, {
@@ -53,7 +54,7 @@ export async function passThrough(
       signal: request.signal,
     });
     const answered = new Headers(answer.headers);
-    for (const name of HOP_BY_HOP) answered.delete(name);
+    for (const name of [...HOP_BY_HOP, ...namedByConnection(answer.headers)]) answered.delete(name);
     const empty = request.method === "HEAD" || answer.status === 204 || answer.status === 304;
     if (empty) answer.body.destroy();
     const body = empty ? null : (Readable.toWeb(answer.body) as ReadableStream<Uint8Array>);
@@ -61,6 +62,12 @@ export async function passThrough(
   } catch (error) {
     return unavailable(error, upstream);
   }
+}
+
+/** RFC 9110, 7.6.1: what `Connection` names is for the one connection as well. The body's length and kind are not. */
+function namedByConnection(headers: Headers): Set<string> {
+  const names = (headers.get("connection") ?? "").split(",").map((name) => name.trim().toLowerCase());
+  return new Set(names.filter((name) => /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name) && !name.startsWith("content-")));
 }
 
 /** The answer when the registry gives none. */

@@ -40,6 +40,7 @@ export function peerPortRoutes({
       stopping: host.stopping,
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
       onPeer: (digest, peer) => client.addPeer(digest, peer),
+      piecesOf: (digest, peer) => client.piecesOf(digest, peer),
     }),
   );
   app.notFound(() => ociError(404, "UNSUPPORTED", "no such route; this port has /p2p/v1/blobs/, engines use another"));

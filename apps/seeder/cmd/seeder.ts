@@ -2,6 +2,7 @@
  * Starts a seeder: from the command line, or inside another process (`eagle up`).
  * @module
  */
+import { join } from "node:path";
 import { createHost } from "../../../lib/bt/host.ts";
 import { SeederService } from "../../../lib/bt/seeder-service.ts";
 import type { SharedFills } from "../../../lib/bt/sharing/shared-fills.ts";
@@ -10,6 +11,7 @@ import { registryInits, type SeederConfig } from "../../../lib/config/index.ts";
 import { serve } from "../../../lib/http/server.ts";
 import { building, type Cleanup } from "../../../lib/lifecycle/cleanup.ts";
 import type { Logger } from "../../../lib/log/log.ts";
+import { openPublicManifests } from "../../../lib/manifests/open-manifests.ts";
 import { createMetrics, type Metrics } from "../../../lib/metrics/metrics.ts";
 import { Upstreams } from "../../../lib/registry/upstreams.ts";
 import { metaInfoHandler } from "../../../lib/rpc/handler.ts";
@@ -57,14 +59,24 @@ async function build(cleanup: Cleanup, config: SeederConfig, { log }: { log: Log
   );
   await host.wire?.listen({ host: daemonCfg.host, port: seederCfg.port });
   await host.start();
+  const upstreams = new Upstreams({
+    origin: seederCfg.origin,
+    origins: seederCfg.origins,
+    registries: registryInits(config.registries),
+    log,
+  });
+  const { manifests, store: manifestStore } = openPublicManifests({
+    directory: join(seederCfg.rootDirectory, "manifests"),
+    limitSize: seederCfg.limitSize,
+    origins: host.origins,
+    tagTtlMs: seederCfg.tagTTL * 1000,
+    log,
+  });
+  cleanup.use(manifestStore);
   const service = new SeederService({
     store: host.store,
     origins: host.origins,
-    upstreams: new Upstreams({
-      origin: seederCfg.origin,
-      origins: seederCfg.origins,
-      registries: registryInits(config.registries),
-    }),
+    upstreams,
     downLimiter: host.downLimiter,
     maxSize: seederCfg.limitSize,
     announce: seederCfg.trackers.map((tier) => tier.map((url) => url.href)),
@@ -76,7 +88,7 @@ async function build(cleanup: Cleanup, config: SeederConfig, { log }: { log: Log
   });
   const stopping = new AbortController();
   const link = storage.remote?.link;
-  const app = seederRoutes({ host, service, metrics, log, ready: () => ready, link });
+  const app = seederRoutes({ host, service, manifests, upstreams, metrics, log, ready: () => ready, link });
   const { certFile, keyFile } = daemonCfg;
   const tls = cluster.serverTls(certFile && keyFile ? { cert: certFile.content, key: keyFile.content } : undefined);
   const listener = await serve({

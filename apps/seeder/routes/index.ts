@@ -11,13 +11,18 @@ import { WEB_SEED_PARAMETER } from "../../../lib/cluster/web-seed-token.ts";
 import { opsRoutes } from "../../../lib/http/ops-routes.ts";
 import type { RequestEnv } from "../../../lib/http/server.ts";
 import type { Logger } from "../../../lib/log/log.ts";
+import type { PublicManifests } from "../../../lib/manifests/public-manifests.ts";
 import type { Metrics } from "../../../lib/metrics/metrics.ts";
 import { isDigest, parseDigest } from "../../../lib/registry/digest.ts";
 import { ociError } from "../../../lib/registry/errors.ts";
+import type { Upstreams } from "../../../lib/registry/upstreams.ts";
+import { manifestRoutes } from "./manifests.ts";
 
 export interface SeederRoutesInit {
   readonly host: Host;
   readonly service: SeederService;
+  readonly manifests: PublicManifests;
+  readonly upstreams: Upstreams;
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly ready: () => boolean;
@@ -29,6 +34,8 @@ export interface SeederRoutesInit {
 export function seederRoutes({
   host,
   service,
+  manifests,
+  upstreams,
   metrics,
   log,
   ready,
@@ -50,6 +57,7 @@ export function seederRoutes({
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
     }),
   );
+  app.route("/", manifestRoutes({ manifests, upstreams, log }));
   app.get("/torrents/:file", async (c) => {
     const text = /^(.+)\.torrent$/.exec(c.req.param("file"))?.[1] ?? "";
     if (!isDigest(text)) return ociError(400, "DIGEST_INVALID", "want /torrents/sha256:<hex>.torrent");
@@ -73,7 +81,7 @@ export function seederRoutes({
     ociError(
       404,
       "UNSUPPORTED",
-      "no such route; a seeder has /metainfo.MetaInfo/GetMetaInfo, /p2p/v1/blobs/ and /torrents/",
+      "no such route; a seeder has /metainfo.MetaInfo/GetMetaInfo, /p2p/v1/blobs/, /torrents/ and /eagle/v1/manifests",
     ),
   );
   app.onError((error, c) => {

@@ -19,6 +19,9 @@ import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, 
 /** A parked "next" answers within 10 s; a piece moves a byte more often than this. */
 const IDLE_MS = 15_000;
 
+/** Requests under way at most; the download's own limits are mostly lower. */
+const MAX_DEPTH = 16;
+
 /** Bytes hashed at once: a call costs as much as some kilobytes, and so many are still in the processor's cache. */
 const HASH_STEP = 128 * 1024;
 
@@ -35,8 +38,6 @@ export interface HttpSourceInit {
   readonly asPart?: boolean;
   /** The `Eagle-Peer` header of this host. */
   readonly self: string;
-  /** Requests under way at most. */
-  readonly depth?: number;
 }
 
 /** See the module. A seeder chooses the pieces and its hashes are believed; a peer is asked for what it says it has. */
@@ -57,7 +58,7 @@ export class HttpSource implements PieceSource {
     const scheme = init.endpoint.secure ? "https" : "http";
     this.#url = new URL(`${scheme}://${authority(init.endpoint)}/p2p/v1/blobs/${init.digest}`);
     this.kind = init.kind;
-    this.depth = init.depth ?? 1;
+    this.depth = MAX_DEPTH;
     this.name = authority(init.endpoint);
   }
 

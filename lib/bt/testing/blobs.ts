@@ -84,7 +84,7 @@ export async function arriving(
     commit = async () => {},
   }: { begun?: boolean; hashes?: boolean; commit?: (blob: LiveBlob) => Promise<void> } = {},
 ): Promise<LiveBlob> {
-  const blob = new LiveBlob({ digest: test.digest, path: join(path, test.digest.hex), commit });
+  const blob = new LiveBlob({ digest: test.digest, place: { path: join(path, test.digest.hex) }, commit });
   if (begun) await blob.begin(test.layout);
   if (begun && hashes) blob.addHashes(0, test.metainfo.pieces);
   return blob;

@@ -196,6 +196,14 @@ export class RemoteStorage implements Storage {
     return this.#local.deletePartial(id);
   }
 
+  touch(id: string, usedMs: number): Promise<void> {
+    return this.#local.touch(id, usedMs);
+  }
+
+  getPartialJournalPath(id: string): string {
+    return this.#local.getPartialJournalPath(id);
+  }
+
   getFilePath(id: string): string {
     return this.#local.getFilePath(id);
   }

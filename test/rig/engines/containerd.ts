@@ -6,7 +6,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { blobsOf, type PushedImage } from "../image.ts";
 import type { Processes } from "../processes.ts";
 import type { Rig } from "../rig.ts";
-import { type Engine, fileDigest, hexOf } from "./engine.ts";
+import { type Credentials, type Engine, fileDigest, hexOf, type ProxyRoute, proxyEnv } from "./engine.ts";
 
 /** Which mirror serves which registry. */
 export interface ContainerdMirror {
@@ -15,10 +15,18 @@ export interface ContainerdMirror {
   mirror: URL;
 }
 
-/** Starts a daemon of its own. Needs root; the rig ends it. */
+/**
+ * Starts a daemon of its own. Needs root; the rig ends it.
+ * @param options.proxy - without mirrors. `ctr` asks registries itself, so it is what the variables are for; for CRI they
+ * stand in the environment of containerd.
+ */
 export async function startContainerd(
   rig: Rig,
-  { mirrors, name = "containerd" }: { mirrors: readonly ContainerdMirror[]; name?: string },
+  {
+    mirrors = [],
+    proxy,
+    name = "containerd",
+  }: { mirrors?: readonly ContainerdMirror[]; proxy?: ProxyRoute; name?: string },
 ): Promise<Engine> {
   const root = rig.path(name);
   const socket = rig.path(`${name}.sock`);
@@ -39,18 +47,21 @@ export async function startContainerd(
   ];
   await writeFile(config, `${lines.join("\n")}\n`);
   const daemon = rig.processes.start("containerd", ["--config", config, "--log-level", "warn"], { name });
-  const ctr = (args: string[], timeoutMs?: number) =>
-    rig.processes.run("ctr", ["--address", socket, "--namespace", "rig", ...args], { timeoutMs });
+  const ctr = (args: string[], timeoutMs?: number, env: Record<string, string> = {}) =>
+    rig.processes.run("ctr", ["--address", socket, "--namespace", "rig", ...args], { timeoutMs, env });
   await daemon.ready(async () => (await ctr(["version"])).includes("Server"), { what: "answering" });
-  const engine = new Containerd(name, root, ctr, async (reference) => {
-    await ctr(["images", "pull", "--hosts-dir", hosts, "--platform", "linux/amd64", reference], 180_000);
+  const where = proxy ? (proxy.insecureRegistry === undefined ? [] : ["--plain-http"]) : ["--hosts-dir", hosts];
+  const engine = new Containerd(name, root, ctr, async (reference, credentials) => {
+    const user = credentials ? ["--user", `${credentials.username}:${credentials.password}`] : [];
+    const flags = [...where, ...user, "--platform", "linux/amd64"];
+    await ctr(["images", "pull", ...flags, reference], 180_000, proxy ? proxyEnv(proxy) : {});
   });
   return rig.use(Object.assign(engine, { close: async () => void (await daemon.stop()) }));
 }
 
 class Containerd {
   readonly name: string;
-  readonly pull: (reference: string) => Promise<void>;
+  readonly pull: (reference: string, credentials?: Credentials) => Promise<void>;
   readonly #root: string;
   readonly #ctr: (args: string[]) => ReturnType<Processes["run"]>;
 
@@ -58,7 +69,7 @@ class Containerd {
     name: string,
     root: string,
     ctr: (args: string[]) => Promise<string>,
-    pull: (reference: string) => Promise<void>,
+    pull: (reference: string, credentials?: Credentials) => Promise<void>,
   ) {
     this.name = name;
     this.#root = root;

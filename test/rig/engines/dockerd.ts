@@ -7,14 +7,14 @@ import http from "node:http";
 import type { PushedImage } from "../image.ts";
 import type { Process } from "../processes.ts";
 import type { Rig } from "../rig.ts";
-import { type Engine, hexOf } from "./engine.ts";
+import { type Credentials, type Engine, hexOf, type ProxyRoute, proxyEnv } from "./engine.ts";
 
 /** How the daemon finds Eagle. */
 export type DockerdRoute =
   /** `registry-mirrors`: names of Docker Hub only. */
   | { kind: "mirror"; url: URL }
-  /** `HTTP_PROXY`, with a registry that may be spoken to without TLS. */
-  | { kind: "proxy"; url: URL; insecureRegistry: string };
+  /** `HTTP_PROXY` and `HTTPS_PROXY`. */
+  | ({ kind: "proxy" } & ProxyRoute);
 
 /** Starts a daemon of its own. Needs root; the rig ends it. */
 export async function startDockerd(rig: Rig, { route, name = "dockerd" }: { route: DockerdRoute; name?: string }) {
@@ -24,10 +24,8 @@ export async function startDockerd(rig: Rig, { route, name = "dockerd" }: { rout
   const settings =
     route.kind === "mirror"
       ? { "registry-mirrors": [route.url.href] }
-      : { "insecure-registries": [route.insecureRegistry] };
+      : { "insecure-registries": route.insecureRegistry === undefined ? [] : [route.insecureRegistry] };
   await writeFile(config, JSON.stringify({ ...settings, "max-download-attempts": 2 }));
-  const proxy: Record<string, string> =
-    route.kind === "proxy" ? { HTTP_PROXY: route.url.href, HTTPS_PROXY: route.url.href } : {};
   const files = [
     "--config-file",
     config,
@@ -41,7 +39,7 @@ export async function startDockerd(rig: Rig, { route, name = "dockerd" }: { rout
   const quiet = ["--bridge=none", "--iptables=false", "--ip6tables=false"];
   const daemon = rig.processes.start("dockerd", [...files, ...quiet, "--host", `unix://${socket}`], {
     name,
-    env: proxy,
+    env: route.kind === "proxy" ? proxyEnv(route) : {},
   });
   const engine = rig.use(new Dockerd(name, daemon, socket, root));
   await daemon.ready(() => engine.alive(), { what: "answering", timeoutMs: 30_000 });
@@ -65,8 +63,12 @@ class Dockerd implements Engine {
     return (await this.#api("GET", "/_ping")).status === 200;
   }
 
-  async pull(reference: string): Promise<void> {
-    const { status, text } = await this.#api("POST", `/images/create?fromImage=${encodeURIComponent(reference)}`);
+  async pull(reference: string, credentials?: Credentials): Promise<void> {
+    const { status, text } = await this.#api(
+      "POST",
+      `/images/create?fromImage=${encodeURIComponent(reference)}`,
+      credentials && { "x-registry-auth": Buffer.from(JSON.stringify(credentials)).toString("base64url") },
+    );
     const failure = text.split("\n").find((line) => line.includes('"errorDetail"'));
     if (status === 200 && failure === undefined) return;
     throw new Error(`dockerd cannot pull ${reference}: ${failure ?? text}\n${this.#daemon.output.slice(-2000)}`);
@@ -92,9 +94,9 @@ class Dockerd implements Engine {
     await this.#daemon.stop({ graceMs: 15_000 });
   }
 
-  #api(method: string, path: string): Promise<{ status: number; text: string }> {
+  #api(method: string, path: string, headers: Record<string, string> = {}): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
-      const request = http.request({ socketPath: this.#socket, method, path }, (response) => {
+      const request = http.request({ socketPath: this.#socket, method, path, headers }, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (chunk: string) => {
           text += chunk;

@@ -5,15 +5,36 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import type { PushedImage } from "../image.ts";
 
+/** A user at a registry. */
+export interface Credentials {
+  username: string;
+  password: string;
+}
+
+/** Eagle as the engine's HTTP and HTTPS proxy. */
+export interface ProxyRoute {
+  url: URL;
+  /** A registry that is spoken to without TLS. */
+  insecureRegistry?: string;
+  /** Certificates that the engine trusts instead of the system's, PEM. */
+  caFile?: string;
+}
+
+/** The variables that send an engine (all of them are programs in Go) through a proxy. */
+export function proxyEnv({ url, caFile }: ProxyRoute): Record<string, string> {
+  return { HTTP_PROXY: url.href, HTTPS_PROXY: url.href, ...(caFile === undefined ? {} : { SSL_CERT_FILE: caFile }) };
+}
+
 /** A private instance of an engine, with a store of its own. */
 export interface Engine {
   readonly name: string;
   /**
    * Pulls an image.
    * @param reference - as a person would type it, such as `docker.io/library/app:1`.
+   * @param credentials - for the registry. @default none
    * @throws Error with what the engine said, when the pull fails.
    */
-  pull(reference: string): Promise<void>;
+  pull(reference: string, credentials?: Credentials): Promise<void>;
   /**
    * Checks that what the engine stored is what was pushed, byte by byte as far as its store allows.
    * @throws AssertionError

@@ -5,26 +5,33 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import type { PushedImage } from "../image.ts";
 import type { Rig } from "../rig.ts";
-import { type RegistryMirror, writeContainersConf } from "./containers-conf.ts";
-import { type Engine, hexOf } from "./engine.ts";
+import { loginFlags, type RegistryMirror, writeContainersConf } from "./containers-conf.ts";
+import { type Credentials, type Engine, hexOf, type ProxyRoute, proxyEnv } from "./engine.ts";
 
-/** Makes a podman that pulls through mirrors. Needs root; there is no daemon. */
+/** Makes a podman that pulls through mirrors or a proxy. Needs root; there is no daemon. */
 export async function createPodman(
   rig: Rig,
-  { mirrors, name = "podman" }: { mirrors: readonly RegistryMirror[]; name?: string },
+  { mirrors = [], proxy, name = "podman" }: { mirrors?: readonly RegistryMirror[]; proxy?: ProxyRoute; name?: string },
 ): Promise<Engine> {
-  const { registriesFile, policyFile } = await writeContainersConf(rig, { mirrors, name });
+  const insecureRegistry = proxy?.insecureRegistry;
+  const { registriesFile, policyFile } = await writeContainersConf(rig, { mirrors, insecureRegistry, name });
   const root = rig.path(name);
   const storageFile = rig.path(`${name}-storage.conf`);
   const storage = { driver: "overlay", graphroot: root, runroot: `${root}-run` };
   const lines = Object.entries(storage).map(([key, value]) => `${key} = "${value}"`);
   await writeFile(storageFile, `[storage]\n${lines.join("\n")}\n`);
-  const env = { CONTAINERS_REGISTRIES_CONF: registriesFile, CONTAINERS_STORAGE_CONF: storageFile };
+  const env = {
+    CONTAINERS_REGISTRIES_CONF: registriesFile,
+    CONTAINERS_STORAGE_CONF: storageFile,
+    ...(proxy ? proxyEnv(proxy) : {}),
+  };
   const podman = (args: string[]) => rig.processes.run("podman", args, { env, name, timeoutMs: 180_000 });
   return rig.use({
     name,
-    pull: async (reference) => {
-      await podman(["pull", "--quiet", "--signature-policy", policyFile, reference]);
+    pull: async (reference: string, credentials?: Credentials) => {
+      const hosts = [...mirrors.map(({ mirror }) => mirror.host), ...(insecureRegistry ? [insecureRegistry] : [])];
+      const user = await loginFlags(rig, { name, hosts, credentials });
+      await podman(["pull", "--quiet", "--signature-policy", policyFile, ...user, reference]);
     },
     verify: async (reference: string, image: PushedImage) => {
       const output = await podman(["image", "inspect", reference]);

@@ -5,22 +5,33 @@ import assert from "node:assert/strict";
 import { readdir, rm } from "node:fs/promises";
 import { blobsOf, type PushedImage } from "../image.ts";
 import type { Rig } from "../rig.ts";
-import { type RegistryMirror, writeContainersConf } from "./containers-conf.ts";
-import { type Engine, fileDigest, hexOf } from "./engine.ts";
+import { loginFlags, type RegistryMirror, writeContainersConf } from "./containers-conf.ts";
+import { type Credentials, type Engine, fileDigest, hexOf, type ProxyRoute, proxyEnv } from "./engine.ts";
 
-/** Makes a skopeo that pulls through mirrors. There is no daemon. */
+/** Makes a skopeo that pulls through mirrors or a proxy. There is no daemon. */
 export async function createSkopeo(
   rig: Rig,
-  { mirrors, name = "skopeo" }: { mirrors: readonly RegistryMirror[]; name?: string },
+  { mirrors = [], proxy, name = "skopeo" }: { mirrors?: readonly RegistryMirror[]; proxy?: ProxyRoute; name?: string },
 ): Promise<Engine> {
-  const { registriesFile, policyFile } = await writeContainersConf(rig, { mirrors, name });
+  const insecureRegistry = proxy?.insecureRegistry;
+  const { registriesFile, policyFile } = await writeContainersConf(rig, { mirrors, insecureRegistry, name });
+  const env = proxy ? proxyEnv(proxy) : {};
   const layout = (reference: string) => rig.path(`${name}-${reference.replace(/[^a-z0-9]/gi, "-")}`);
   return rig.use({
     name,
-    pull: async (reference) => {
+    pull: async (reference: string, credentials?: Credentials) => {
+      const hosts = [...mirrors.map(({ mirror }) => mirror.host), ...(insecureRegistry ? [insecureRegistry] : [])];
+      const user = await loginFlags(rig, { name, hosts, credentials, src: "src-" });
       const flags = ["--registries-conf", registriesFile, "--policy", policyFile, "--tmpdir", rig.dir];
-      const copy = ["copy", "--quiet", "--preserve-digests", `docker://${reference}`, `oci:${layout(reference)}:copy`];
-      await rig.processes.run("skopeo", [...flags, ...copy], { name, timeoutMs: 180_000 });
+      const copy = [
+        "copy",
+        "--quiet",
+        "--preserve-digests",
+        ...user,
+        `docker://${reference}`,
+        `oci:${layout(reference)}:copy`,
+      ];
+      await rig.processes.run("skopeo", [...flags, ...copy], { name, env, timeoutMs: 180_000 });
     },
     verify: async (reference: string, image: PushedImage) => {
       const directory = `${layout(reference)}/blobs/sha256`;
