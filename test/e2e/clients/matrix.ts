@@ -52,7 +52,7 @@ export const CLIENTS: readonly Client[] = [
     name: "podman",
     tools: ["podman"],
     ways: {
-      mirror: { about: "`registries.conf`", outcomes: all },
+      mirror: { about: "`registries.conf`; `podman login` at the proxy's address ²", outcomes: all },
       "http-proxy": { about: "`HTTP_PROXY`, the registry `insecure`", outcomes: all },
     },
   },
@@ -60,7 +60,7 @@ export const CLIENTS: readonly Client[] = [
     name: "skopeo",
     tools: ["skopeo"],
     ways: {
-      mirror: { about: "`registries.conf`", outcomes: all },
+      mirror: { about: "`registries.conf`; `skopeo login` at the proxy's address ²", outcomes: all },
       "http-proxy": { about: "`HTTP_PROXY`, the registry `insecure`", outcomes: all },
     },
   },

@@ -38,10 +38,14 @@ const END = `
 pulls of that host are then in this name. Without them the registry's refusal is passed on, and dockerd asks Docker Hub
 itself.
 
+² podman and skopeo keep credentials by host, and a mirror is another host than the registry: what \`podman login docker.io\`
+or \`--creds\` gives is not sent to it. \`podman login --tls-verify=false 127.0.0.1:43002\` with the registry's own user and
+password does it.
+
 ## As HTTPS proxy
 
-\`HTTPS_PROXY=http://127.0.0.1:43002\` in the client's environment sends its HTTPS through the proxy, by CONNECT. All four
-clients pull both ways:
+\`HTTPS_PROXY=http://127.0.0.1:43002\` in the client's environment sends its HTTPS through the proxy, by CONNECT.
+dockerd, containerd, podman and skopeo pull both ways:
 
 | | not intercepted | intercepted |
 |---|---|---|
