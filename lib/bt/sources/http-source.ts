@@ -19,8 +19,8 @@ import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, 
 /** A parked "next" answers within 10 s; a piece moves a byte more often than this. */
 const IDLE_MS = 15_000;
 
-/** Requests under way at most; the download's own limits are mostly lower. */
-const MAX_DEPTH = 16;
+/** Requests under way at most, whatever the download's own limits say: each holds a piece at both ends. */
+const MAX_DEPTH = 2;
 
 /** Bytes hashed at once: a call costs as much as some kilobytes, and so many are still in the processor's cache. */
 const HASH_STEP = 128 * 1024;
