@@ -77,7 +77,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
     // Each round reads what is missing; a second one only where another source gave up what it had begun.
     while (!blob.have!.full) {
       const plan = new SegmentPlan(blob);
-      const streams = ranged ? (init.streams ?? 3) : 1;
+      const streams = ranged ? (init.streams ?? 2) : 1;
       await Promise.all(Array.from({ length: streams }, () => fillSegments(blob, plan, inner)));
       await blob.waitFor(() => !isReviving(blob), signal);
     }
@@ -138,7 +138,7 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
   const end = read.ranged ? Math.min(layout.count, SEGMENT.least / layout.pieceLength) : layout.count;
   const segments = new SegmentPlan(blob);
   segments.claim({ first: 0, end });
-  const others = read.ranged ? (init.streams ?? 3) - 1 : 0;
+  const others = read.ranged ? (init.streams ?? 2) - 1 : 0;
   await Promise.all([
     consume(blob, read, { first: 0, end }, init),
     ...Array.from({ length: others }, () => fillSegments(blob, segments, init)),
