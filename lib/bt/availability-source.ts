@@ -16,7 +16,8 @@ const ALIVE_MS = 5000;
 
 /**
  * Lines of JSON (`wire-format.ts`). What is added while a slow reader reads is one line for it, so it never falls behind
- * by more than a bitfield. What it has itself it is not told again. Ends when the blob fails or `stopping` aborts, and, after telling so, when it leaves the cache; stays open after the blob is complete.
+ * by more than a bitfield. What it has itself it is not told again. Ends when the blob fails or `stopping` aborts, and,
+ * after telling so, when it leaves the cache; stays open after the blob is complete.
  * `onClose` is called once, at the end.
  */
 export function availabilitySource(

@@ -188,7 +188,10 @@ export class Download {
     } else if (change.type === "added") {
       for (const piece of change.pieces) this.#availability[piece]! += 1;
       // A hundred times a second from each peer: the others have nothing new.
-      if (this.#running && this.#hasRoom(state, this.#limits.window)) this.#askOf(state, this.#now());
+      if (this.#running && this.#hasRoom(state, this.#limits.window)) {
+        const now = this.#now();
+        this.#askOf(state, { now, window: this.#limits.window, urgent: this.#urgent(now) });
+      }
     } else {
       this.#recount();
       this.#schedule();
@@ -216,10 +219,12 @@ export class Download {
     this.#limits = this.#pace.limits(peers);
     const states = [...this.#sources.values()];
     const from = Math.floor(this.#random() * states.length);
-    const window = this.#limits.window + (isTick && this.#hasLate(now) ? LATE_ROOM : 0);
+    const urgent = this.#urgent(now);
+    const isLateRoom = isTick && (urgent.length > 0 || this.#hasLate(now));
+    const window = this.#limits.window + (isLateRoom ? LATE_ROOM : 0);
     for (let index = 0; index < states.length; index++) {
       const state = states[(from + index) % states.length]!;
-      if (this.#hasRoom(state, window)) this.#askOf(state, now, window);
+      if (this.#hasRoom(state, window)) this.#askOf(state, { now, window, urgent });
     }
     this.#tick();
   }
@@ -232,16 +237,22 @@ export class Download {
     return !source.chooses || requests.size < seeder;
   }
 
-  #askOf(state: SourceState, now: number, window = this.#limits.window): void {
+  #askOf(
+    state: SourceState,
+    { now, window, urgent }: { now: number; window: number; urgent: readonly number[] },
+  ): void {
     if (state.restUntil > now) return;
-    const urgent = urgentPieces(this.#blob, { now, medianMs: this.#pace.medianMs });
     while (this.#hasRoom(state, window) && this.#ask(state, urgent, now));
   }
 
   #hasLate(now: number): boolean {
     const state = { now, medianMs: this.#pace.medianMs };
     for (const flights of this.#flights.values()) if (isLate(flights, state)) return true;
-    return urgentPieces(this.#blob, state).length > 0;
+    return false;
+  }
+
+  #urgent(now: number): number[] {
+    return urgentPieces(this.#blob, { now, medianMs: this.#pace.medianMs });
   }
 
   /** A source that sends a byte now and then would pass for a living one for ever. */
