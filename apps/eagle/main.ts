@@ -3,6 +3,8 @@
  * The `eagle` command.
  * @module
  */
-import { main } from "./cmd/main.ts";
+import { prepareRuntime } from "../../lib/cli/runtime.ts";
 
+prepareRuntime();
+const { main } = await import("./cmd/main.ts");
 await main(process.argv.slice(2));

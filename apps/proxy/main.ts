@@ -3,6 +3,8 @@
  * The proxy's process.
  * @module
  */
-import { run } from "./cmd/cmd.ts";
+import { prepareRuntime } from "../../lib/cli/runtime.ts";
 
+prepareRuntime();
+const { run } = await import("./cmd/cmd.ts");
 await run();

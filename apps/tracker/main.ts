@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 /** @module The tracker's process. */
-import { run } from "./cmd/cmd.ts";
+import { prepareRuntime } from "../../lib/cli/runtime.ts";
 
+prepareRuntime();
+const { run } = await import("./cmd/cmd.ts");
 await run();

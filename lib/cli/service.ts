@@ -5,7 +5,6 @@
 import { ConfigError } from "../config/errors.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 import { parseFlags, UsageError } from "./flags.ts";
-import { keepHeapSmall } from "./heap.ts";
 import { onShutdown } from "./signals.ts";
 
 /** A service that can be closed. */
@@ -48,7 +47,6 @@ export async function runService<C>(
   spec: ServiceSpec<C>,
   args: readonly string[] = process.argv.slice(2),
 ): Promise<void> {
-  keepHeapSmall();
   const command = spec.command ?? spec.name;
   try {
     const about = `${spec.about} The file's sections: ${spec.sections} (docs/configuration.md).`;

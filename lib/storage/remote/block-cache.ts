@@ -5,7 +5,7 @@
  */
 
 /** Buffers that wait for their next piece: giving them to the allocator and asking again would cost memory, not save it. */
-const maxFree = 8;
+const maxFree = 4;
 
 /** The bytes of a piece. Whoever got it gives it back. */
 export interface Block {
