@@ -335,3 +335,48 @@ test("a manifest is asked for as such; what is learnt is as old as it is said to
   clock.now = 110_000;
   assert.equal(access.publicAge(query({ repository: "c/d" })), undefined);
 });
+
+test("forget: the next who asks makes the origin speak, about that blob of that repository alone", async () => {
+  let answer: Head = ok;
+  const { access, asked, query } = checkerOf(() => answer);
+  const places = [query(), query({ digest: other }), query({ repository: "c/d" })];
+  for (const place of places) assert.equal((await access.check(place)).kind, "allowed");
+  assert.equal(asked.length, 3);
+  access.forget(query());
+  answer = { status: 404 };
+  assert.deepEqual(await access.check(query()), { kind: "refused", status: 404, challenge: undefined });
+  assert.equal(asked.length, 4);
+  for (const place of places.slice(1)) assert.equal((await access.check(place)).kind, "allowed");
+  assert.equal(asked.length, 4, "what else is known is still known");
+  answer = ok;
+  assert.equal((await access.check(query())).kind, "allowed", "pushed again");
+});
+
+test("forget: a manifest's word goes as well, and what was never known is no matter", async () => {
+  const { access, asked, query } = checkerOf(() => ok);
+  access.forget(query());
+  access.learn(upstream, "a/b", [digest], { caller: { kind: "anonymous" } });
+  assert.equal((await access.check(query())).kind, "allowed");
+  assert.equal(asked.length, 0);
+  access.forget(query());
+  await access.check(query());
+  assert.equal(asked.length, 1);
+});
+
+test("an origin that keeps silent is asked once more within the time there is", async () => {
+  let heads = 0;
+  const access = new AccessChecker({
+    origins: {
+      headBlob: async (_, __, ___, { signal }) => {
+        if (++heads > 1) return ok;
+        return await new Promise<never>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+      },
+      headManifest: async () => ok,
+    },
+    log: silentLogger,
+    timeoutMs: 100,
+  });
+  const query = { upstream, repository: "a/b", digest, authorization: undefined };
+  assert.equal((await access.check(query)).kind, "allowed");
+  assert.equal(heads, 2);
+});

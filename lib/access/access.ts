@@ -7,6 +7,7 @@
  * @module
  */
 import { isOutOfDescriptors } from "../http/client-error.ts";
+import { hedged } from "../http/hedged.ts";
 import type { Logger } from "../log/log.ts";
 import type { Digest } from "../registry/digest.ts";
 import { RegistryError } from "../registry/errors.ts";
@@ -66,7 +67,7 @@ export interface AccessCheckerInit {
   readonly graceMs?: number;
   /** How long a caller who was refused is refused without asking again, ms. Short: its right may be new. @default 10000 */
   readonly refusalMs?: number;
-  /** Longest wait for the origin, ms. @default 5000 */
+  /** Longest wait for the origin, ms; after half of it the question is sent once more. @default 5000 */
   readonly timeoutMs?: number;
   /** An origin that could not be reached is not asked again for so long, ms. @default 2000 */
   readonly restMs?: number;
@@ -234,12 +235,13 @@ export class AccessChecker {
     const right = this.#answers.right(query, caller);
     const hadRight = right !== undefined && this.#now() - right < this.#times.ttl;
     try {
-      const signal = AbortSignal.timeout(this.#times.timeout);
-      const asked = { caller, signal };
-      const { status, size, challenge } =
+      const { timeout } = this.#times;
+      const ask = (signal: AbortSignal) =>
         query.kind === "manifest"
-          ? await this.#origins.headManifest(upstream, repository, digest, asked)
-          : await this.#origins.headBlob(upstream, repository, digest, asked);
+          ? this.#origins.headManifest(upstream, repository, digest, { caller, signal })
+          : this.#origins.headBlob(upstream, repository, digest, { caller, signal });
+      const patience = { afterMs: timeout / 2, signal: AbortSignal.timeout(timeout) };
+      const { status, size, challenge } = await hedged(ask, patience);
       if (status === 429 || status >= 500)
         throw new RegistryError("unavailable", `${upstream.name} answered ${status}`, { status });
       const at = this.#now();

@@ -12,7 +12,7 @@ const BATCH_MS = 15;
 /** Pieces that a line tells to be gone: a reader's lines are bounded. */
 const REMOVED_PER_LINE = 4096;
 /** An empty line tells that this host lives, ms. */
-const ALIVE_MS = 5000;
+export const ALIVE_MS = 5000;
 
 /**
  * Lines of JSON (`wire-format.ts`). What is added while a slow reader reads is one line for it, so it never falls behind

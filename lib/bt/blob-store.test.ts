@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { silentLogger } from "../log/log.ts";
 import { createMetrics } from "../metrics/metrics.ts";
-import { FsStorage } from "../storage/index.ts";
+import { FsStorage, StorageError } from "../storage/index.ts";
 import { BlobStore, type Fill } from "./blob-store.ts";
 import { BlobError } from "./errors.ts";
 import { type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
@@ -19,18 +19,20 @@ async function openStore(
   { limitSize = 10_000_000, sharesPrivate = false }: { limitSize?: number; sharesPrivate?: boolean } = {},
 ) {
   const events: string[] = [];
+  const storage = await FsStorage.open({ rootDirectory: path });
+  const metrics = createMetrics("proxy");
   const store = new BlobStore({
-    storage: await FsStorage.open({ rootDirectory: path }),
+    storage,
     limitSize,
     minFree: () => 0,
     log: silentLogger,
-    metrics: createMetrics("proxy"),
+    metrics,
     sharesPrivate,
     onOffer: (digest, metainfo) => events.push(`offer ${digest}${metainfo?.isPublic ? "" : " to parts"}`),
     onLeave: (digest) => events.push(`leave ${digest}`),
   });
   await store.start();
-  return { store, events, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
+  return { store, storage, metrics, events, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
 function filling(of: TestBlob, { isPublic = false }: { isPublic?: boolean } = {}): Fill {
@@ -179,6 +181,29 @@ test("an evicted blob is withdrawn before its file goes", async () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   assert.deepEqual(await readdir(join(dir.path, "data")), [`${other.digest.hex}.layer`]);
+});
+
+test("an eviction that the disk refuses leaves the blob in service", async () => {
+  await using dir = await tempDir();
+  await using host = await openStore(dir.path, { limitSize: 1_500_000 });
+  const { storage } = host;
+  const remove = storage.delete.bind(storage);
+  storage.delete = async () => {
+    throw new StorageError("io", "EROFS");
+  };
+  for (const one of [blob, other]) {
+    using handle = await host.store.acquire(one.digest, filling(one, { isPublic: true }));
+    await handle.blob.done;
+  }
+  const offer = `offer ${blob.digest}`;
+  for (let turn = 0; turn < 200 && host.events.filter((event) => event === offer).length < 2; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.deepEqual(host.events.at(-1), offer, "offered again");
+  using handle = await host.store.acquire(blob.digest, never);
+  assert.equal(handle.source, "cache");
+  assert.equal((await host.metrics.cacheBytes.get()).values[0]?.value, blob.layout.size + other.layout.size);
+  storage.delete = remove;
 });
 
 test("peek() finds what is here or arriving, and begins nothing", async () => {

@@ -34,7 +34,7 @@ export interface BlobStoreInit {
   readonly metrics: Metrics;
   /** A fetch that nobody waits for goes on for so long, ms. @default 60000 */
   readonly abandonAfterMs?: number;
-  /** A blob that nobody used for so long leaves, ms; not where blobs are stored elsewhere. @default never */
+  /** A blob that nobody used for so long leaves, ms; of those stored elsewhere this host's copy. @default never */
   readonly ttlMs?: number | undefined;
   /** Most bytes of half-arrived blobs kept to go on with. @default limitSize */
   readonly leftoverLimit?: number | undefined;
@@ -102,6 +102,7 @@ export class BlobStore implements AsyncDisposable {
       remove: (id) => init.storage.delete(id),
       onCommit: () => this.#measure(),
       onEvict: (id, leave) => this.#withdraw(id, leave),
+      onStay: (id) => void this.#offerAgain(id),
       scraps: this.#leftovers,
       ttlMs: storage.remote ? undefined : init.ttlMs,
       touch: (id, agoMs) => storage.touch(id, Date.now() - agoMs),
@@ -124,6 +125,7 @@ export class BlobStore implements AsyncDisposable {
       },
       scrubRate: init.scrubRate ?? 0,
       scrubDelayMs: init.scrubDelayMs,
+      ttlMs: init.ttlMs,
       log,
       metrics,
     });
@@ -402,8 +404,17 @@ export class BlobStore implements AsyncDisposable {
     queueMicrotask(() => this.#measure());
   }
 
+  /** It was withdrawn, but the disk would not let it go. */
+  async #offerAgain(id: string): Promise<void> {
+    const { storage } = this.#init;
+    const metainfo = storage.remote ? undefined : await storedMetainfo(storage, id);
+    const isOffered = storage.remote !== undefined || (metainfo && this.#isShared(metainfo));
+    if (isOffered && this.#cache.has(id) === "committed") this.#offer(id, metainfo ?? undefined);
+    this.#measure();
+  }
+
   #measure(): void {
-    this.#init.metrics.cacheBytes.set(this.#cache.bytes);
+    this.#init.metrics.cacheBytes.set(this.#cache.bytes + this.#cache.remains);
     this.#init.metrics.cacheBlobs.set(this.#cache.count);
     this.#init.metrics.leftoverBytes.set(this.#leftovers.bytes);
   }

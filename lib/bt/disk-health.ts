@@ -5,6 +5,7 @@
  */
 import type { Logger } from "../log/log.ts";
 import { diskTrouble } from "../storage/disk-trouble.ts";
+import type { OnDiskTrouble } from "../storage/index.ts";
 
 /** While the disk fails that is said again after so long, ms. */
 const AGAIN_MS = 60_000;
@@ -13,6 +14,18 @@ export interface DiskHealthInit {
   readonly log: Pick<Logger, "error" | "info">;
   /** Monotonic ms. @default performance.now */
   readonly now?: () => number;
+}
+
+/** Says that a disk takes no writes at a start, which goes on without it, and when it does. */
+export function troubleAtStart(log: DiskHealthInit["log"]): OnDiskTrouble {
+  return (error) => {
+    if (error === undefined) log.info("the disk takes writes now: the root directory is locked, blobs are kept on it");
+    else if (error.code === "locked") log.error(error.message);
+    else {
+      const until = "until that is mended what is stored is served, and all else comes straight from its registry";
+      log.error(`${error.message}; ${until}`, { code: diskTrouble(error)?.code });
+    }
+  };
 }
 
 /** See the module. */

@@ -343,3 +343,21 @@ test("the end gives up what is under way: by signal, by failure, by completion",
     await live.close();
   }
 });
+
+test("the first piece of a silent source is asked of another, before anybody knows how long a piece takes", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download } = downloadOf(live);
+  const gone = new AbortController();
+  const running = assert.rejects(download.run(gone.signal), /enough/);
+  const mute = new FakeSource(blob, { name: "mute", answer: silence });
+  download.add(mute);
+  await until(() => mute.asked.length === 1);
+  const piece = mute.asked[0]!;
+  download.add(new FakeSource(blob, { name: "other", has: (index) => index === piece }));
+  await until(() => live.have!.has(piece));
+  gone.abort(new Error("enough"));
+  await running;
+  await live.fail(new BlobError("abandoned", "x"));
+  await live.close();
+});

@@ -50,6 +50,7 @@ export interface DownloadInit {
 
 interface Active extends Flight {
   progress: number;
+  heardAt: number | undefined;
   received: number;
   /** It brought the piece, which is being stored. */
   arrived: boolean;
@@ -337,6 +338,7 @@ export class Download {
         piece: index,
         startedAt: piece === undefined ? this.#now() : startedAt,
         progress: 0,
+        heardAt: undefined,
         received: 0,
         arrived: false,
         source,
@@ -399,13 +401,15 @@ export class Download {
       release: (buffer) => this.#buffers.give(buffer),
       onBytes: (index, bytes) => {
         const flight = track(index);
-        if (flight.received === 0 && piece !== undefined) this.#pace.answered(this.#now() - flight.startedAt);
+        const now = this.#now();
+        if (flight.received === 0 && piece !== undefined) this.#pace.answered(now - flight.startedAt);
+        flight.heardAt = now;
         flight.received += bytes;
         flight.progress = flight.received / this.#layout.length(index);
         this.#trickle += bytes;
         if (this.#trickle >= TRICKLE) {
           this.#trickle = 0;
-          this.#lastProgress = this.#now();
+          this.#lastProgress = now;
         }
       },
     };

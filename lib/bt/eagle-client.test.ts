@@ -25,6 +25,7 @@ import { peerRoutes } from "./peer-routes.ts";
 import { CHUNK } from "./piece-source.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
 import { arriving, type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
+import { timeBounds } from "./time-bounds.ts";
 import { Uploader } from "./uploader.ts";
 
 const blob = testBlob(2_300_000);
@@ -127,7 +128,7 @@ async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000, clus
     ...(cluster ? { cluster } : {}),
     bans,
     downLimiter: new RateLimiter(0),
-    downloadTimeoutMs: 2000,
+    bounds: timeBounds({ downloadTimeout: 2 }),
     maxSize,
     peerId: "e".repeat(40),
     peerPort: 1,
@@ -153,11 +154,11 @@ function request(origin: Origin, changes: Partial<FetchRequest> = {}): FetchRequ
   return { url: `http://r/v2/a/b/blobs/${blob.digest}`, origin, isPublic: true, ...changes };
 }
 
-async function whole(live: LiveBlob): Promise<void> {
-  assert.equal(await live.done, blob.layout.size);
-  const bytes = new Uint8Array(blob.layout.size);
+async function whole(live: LiveBlob, of: TestBlob = blob): Promise<void> {
+  assert.equal(await live.done, of.layout.size);
+  const bytes = new Uint8Array(of.layout.size);
   await live.read(bytes, 0);
-  assert.ok(Buffer.from(bytes).equals(blob.bytes));
+  assert.ok(Buffer.from(bytes).equals(of.bytes));
 }
 
 /** What a seeder that has the blob tells. */
@@ -307,6 +308,59 @@ test("a peer whose blob has another size than the registry said is not believed"
   await using host = await hostOf(dir.path, { peers: [peer.address] });
   using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes), { size: blob.layout.size }));
   await whole(handle.blob);
+});
+
+test("a small blob comes with the seeder's first word: no tracker, no peer is asked", async () => {
+  await using dir = await tempDir();
+  const tiny = testBlob(2000, { seed: 7 });
+  const { digest, layout, bytes } = tiny;
+  async function* inline(delayMs: number): AsyncGenerator<BlobEvent> {
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    const { size, pieceLength } = layout;
+    yield { type: "blob", digest: digest.toString(), size, pieceLength, inline: bytes };
+    yield { type: "metainfo", metainfo: encodeMetainfo(tiny.metainfo) };
+  }
+  // The second: its size is known, so that it is waited for however long the origin takes.
+  for (const [delayMs, size] of [
+    [0, undefined],
+    [150, bytes.length],
+  ] as const) {
+    await using own = await tempDir();
+    await using host = await hostOf(own.path, { peers: [], seeder: { events: () => inline(delayMs) } });
+    using handle = await host.client.acquire(digest, request(down(), size === undefined ? {} : { size }));
+    await whole(handle.blob, tiny);
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    assert.deepEqual(host.announced, []);
+  }
+  await using host = await hostOf(dir.path, { peers: [], seeder: { events: () => refusing("unavailable") } });
+  using handle = await host.client.acquire(digest, request(originOf(bytes), { size: bytes.length }));
+  await whole(handle.blob, tiny);
+  assert.equal(host.announced[0], "started", "without the seeder others are asked");
+});
+
+test("a seeder's word that is wrong fails no pull: small bytes are read elsewhere, a list is not held against the origin", async () => {
+  await using dir = await tempDir();
+  const tiny = testBlob(2000, { seed: 8 });
+  const wrong = Uint8Array.from(tiny.bytes, (byte, index) => (index === 5 ? byte ^ 1 : byte));
+  async function* lying(): AsyncGenerator<BlobEvent> {
+    const { size, pieceLength } = tiny.layout;
+    yield { type: "blob", digest: tiny.digest.toString(), size, pieceLength, inline: wrong };
+  }
+  await using host = await hostOf(dir.path, { seeder: { events: lying } });
+  {
+    using handle = await host.client.acquire(tiny.digest, request(originOf(tiny.bytes)));
+    await whole(handle.blob, tiny);
+    assert.equal(handle.blob.sourceOf(0), "origin");
+  }
+  await using own = await tempDir();
+  const sha1s = Uint8Array.from(blob.metainfo.pieces, (byte, index) => (index === 3 ? byte ^ 1 : byte));
+  const misled = { ...blob, metainfo: { ...blob.metainfo, pieces: sha1s } };
+  await using other = await hostOf(own.path, { seeder: { events: () => told(misled) } });
+  for (let round = 0; round < 3; round++) {
+    using handle = await other.client.acquire(blob.digest, request(originOf(blob.bytes)));
+    // Whoever reads it goes on at the origin itself.
+    await assert.rejects(handle.blob.done, isCode("other_list"));
+  }
 });
 
 test("a private blob comes from the origin alone: nobody else is even asked", async () => {

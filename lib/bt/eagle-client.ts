@@ -63,10 +63,11 @@ export class EagleClient {
     const fetch = new Fetch(blob, request, this.#context);
     this.#fetches.set(blob.id, fetch);
     blob.done.catch((error) => {
-      if (!(error instanceof BlobError && error.code === "digest_mismatch")) return;
-      // What a lying peer said tells nothing about the origin.
+      const code = error instanceof BlobError ? error.code : undefined;
+      if (code !== "digest_mismatch" && code !== "other_list") return;
+      // What a lying peer said tells nothing about the origin, nor does a list that the origin contradicts.
       if (fetch.hashesFrom) this.#context.bans.add(fetch.hashesFrom);
-      else this.#mismatches.add(blob.digest);
+      else if (code === "digest_mismatch") this.#mismatches.add(blob.digest);
     });
     void fetch.run(signal).finally(() => {
       if (this.#fetches.get(blob.id) === fetch) this.#fetches.delete(blob.id);

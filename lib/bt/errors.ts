@@ -6,6 +6,8 @@
 export type BlobErrorCode =
   /** The bytes are not what the digest says. */
   | "digest_mismatch"
+  /** Two say different things of its size or its pieces: who is wrong shows only in the digest of the whole. */
+  | "other_list"
   /** No such blob at the origin. */
   | "not_found"
   /** The origin wants other credentials; `challenge` is its own. */

@@ -9,12 +9,13 @@ import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { MetaInfoClient } from "../rpc/client.ts";
 import { MetaInfoError } from "../rpc/errors.ts";
+import { MAX_INLINE_BYTES } from "../rpc/meta-info.ts";
 import type { TrackerClient } from "../tracker/client.ts";
 import { Announcer } from "./announcer.ts";
 import type { BanList } from "./ban-list.ts";
 import type { Bitfield } from "./bitfield.ts";
 import { Download } from "./download.ts";
-import { BlobError } from "./errors.ts";
+import { BlobError, type BlobErrorCode } from "./errors.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { MetainfoFeed } from "./metainfo-feed.ts";
@@ -24,6 +25,7 @@ import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
 import { authority, endpointOf, HttpSource } from "./sources/http-source.ts";
 import { SourceError } from "./sources/source.ts";
+import type { TimeBounds } from "./time-bounds.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
 
@@ -31,11 +33,16 @@ import type { WireDownload } from "./wire/wire-download.ts";
 const MAX_PEERS = 30;
 /** With no source left that could deliver, the origin is asked after this, ms. */
 const ALONE_MS = 300;
-/** With sources that do not deliver, after this, ms. */
-const STALL_MS = 5000;
+/** With sources that have brought nothing yet, after this share of the time to the first byte; all of it later. */
+const FIRST_SHARE = 0.8;
+/** Others are asked for a blob when it has not come whole with the seeder's first word, or after this, ms. */
+const ANNOUNCE_MS = 50;
 const WATCH_MS = 100;
 /** An origin that failed is asked again after this while sources are left, ms. */
 const RETRY_ORIGIN_MS = 1000;
+
+/** Of these no other source makes anything better. */
+const CONTRADICTIONS: readonly BlobErrorCode[] = ["digest_mismatch", "other_list"];
 
 /** What all fetches of a host share. */
 export interface FetchContext {
@@ -47,8 +54,8 @@ export interface FetchContext {
   readonly cluster?: ClusterAuth;
   readonly bans: BanList;
   readonly downLimiter: RateLimiter;
-  /** A blob that got no byte for so long fails, ms. */
-  readonly downloadTimeoutMs: number;
+  /** How long others may be silent: a blob that got no byte for `idleMs` fails. */
+  readonly bounds: TimeBounds;
   /** Largest blob, bytes. */
   readonly maxSize: number;
   /** 20 bytes, hex. */
@@ -153,13 +160,31 @@ export class Fetch {
   async #fromSwarm(signal: AbortSignal): Promise<void> {
     const watched = new AbortController();
     const inner = AbortSignal.any([signal, watched.signal]);
-    void this.#announcer?.run((peer) => this.addPeer(peer), inner);
-    const metainfo = this.#feed.followSeeders(inner).catch((error) => this.#withoutSeeder(error, inner));
+    const told = this.#feed.followSeeders(inner);
+    void this.#announce(told, inner);
+    const metainfo = told.catch((error) => this.#withoutSeeder(error, inner));
     try {
       await Promise.race([this.#untilComplete(inner), this.#failed(metainfo)]);
     } finally {
       watched.abort();
     }
+  }
+
+  /** A small blob comes whole with the seeder's first word: then nobody else has to be asked, or told. Never rejects. */
+  async #announce(told: Promise<void>, signal: AbortSignal): Promise<void> {
+    const announcer = this.#announcer;
+    if (!announcer) return;
+    const spoken = new AbortController();
+    try {
+      const blob = this.#blob.waitFor(() => this.#blob.layout !== undefined, AbortSignal.any([signal, spoken.signal]));
+      await Promise.race([blob, told, sleep(ANNOUNCE_MS, AbortSignal.any([signal, spoken.signal]))]).catch(() => {});
+    } finally {
+      spoken.abort();
+    }
+    const isInline = (this.#blob.size ?? this.#request.size ?? Number.POSITIVE_INFINITY) <= MAX_INLINE_BYTES;
+    if (isInline) await told.catch(() => {});
+    if (signal.aborted || this.#blob.have?.full) return;
+    await announcer.run((peer) => this.addPeer(peer), signal);
   }
 
   /** Resolves never; rejects when the metainfo's way ends in an error that ends the fetch. */
@@ -193,27 +218,37 @@ export class Fetch {
     wire: WireDownload | undefined;
     signal: AbortSignal;
   }): Promise<never> {
+    const { bounds, metrics } = this.#context;
     for (;;) {
       await sleep(WATCH_MS, signal);
       const quiet = performance.now() - download.lastProgress;
-      const patience = download.usefulSources > 0 || wire?.promising ? STALL_MS : ALONE_MS;
+      const hasSources = download.usefulSources > 0 || wire?.promising === true;
+      const patience = hasSources ? this.#patienceMs() : ALONE_MS;
       const blind = this.#noSeeder && !this.#blob.hashes?.complete;
       if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
         quietMs: Math.round(quiet),
         sources: download.sourceCount,
       });
+      if (hasSources && quiet >= patience)
+        metrics.timeouts.inc({ bound: this.#blob.received > 0 ? "stall" : "first_byte" });
       try {
         await this.#fromOrigin(signal);
       } catch (cause) {
         const error = BlobError.from(cause);
-        const final = signal.aborted || this.#blob.error || error.code === "digest_mismatch";
+        const final = signal.aborted || this.#blob.error || CONTRADICTIONS.includes(error.code);
         const alone = download.sourceCount === 0 && !wire?.promising;
-        if (final || blind || alone || quiet > this.#context.downloadTimeoutMs) throw cause;
+        if (final || blind || alone || quiet > bounds.idleMs) throw cause;
         this.#log.warn("the origin does not deliver either", { code: error.code, error: error.message });
         await sleep(RETRY_ORIGIN_MS, signal);
       }
     }
+  }
+
+  /** How long sources may bring nothing before the origin is asked. */
+  #patienceMs(): number {
+    const { firstByteMs } = this.#context.bounds;
+    return this.#blob.received > 0 ? firstByteMs : firstByteMs * FIRST_SHARE;
   }
 
   /** One read of the origin at a time, whoever asks for it. */
@@ -276,7 +311,7 @@ export class Fetch {
 
   /** Adds a source, or keeps it until the download begins. */
   #join(kind: "peer" | "seeder", endpoint: PeerEndpoint): void {
-    const { pool, http, peerId, peerPort } = this.#context;
+    const { pool, http, peerId, peerPort, bounds } = this.#context;
     const { layout, digest } = this.#blob;
     if (!this.#download || !layout) {
       this.#waiting.push([kind, endpoint]);
@@ -288,7 +323,7 @@ export class Fetch {
     if (known) this.#download.remove(known, new SourceError("aborted", `${known.name} is a seeder`));
     const self = `${peerId};${peerPort}`;
     const [cluster, asPart] = [this.#cluster, this.#asPart];
-    const source = { kind, endpoint, digest: digest.toString(), layout, pool, http, cluster, asPart, self };
+    const source = { kind, endpoint, digest: digest.toString(), layout, pool, http, cluster, asPart, self, bounds };
     this.#download.add(new HttpSource(source));
   }
 

@@ -14,8 +14,10 @@ import { OriginClient } from "../registry/origin-client.ts";
 import { FsStorage, type Storage } from "../storage/index.ts";
 import { TrackerClient } from "../tracker/client.ts";
 import { Heartbeat } from "../tracker/heartbeat.ts";
+import { ALIVE_MS } from "./availability-source.ts";
 import { BlobStore } from "./blob-store.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import { troubleAtStart } from "./disk-health.ts";
 import { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { createPeerId } from "./peer-id.ts";
@@ -23,6 +25,7 @@ import { CHUNK } from "./piece-source.ts";
 import { Precedence } from "./precedence.ts";
 import { Connector } from "./sources/connection.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
+import { type Bound, type TimeBounds, type TimeBoundsConfig, timeBounds } from "./time-bounds.ts";
 import { Uploader } from "./uploader.ts";
 import { Wire } from "./wire/wire.ts";
 
@@ -30,7 +33,7 @@ import { Wire } from "./wire/wire.ts";
 const MAX_IDLE_BUFFERS = 8;
 
 /** The part of the configuration that both have. */
-export interface HostConfig {
+export interface HostConfig extends TimeBoundsConfig {
   readonly rootDirectory: string;
   /** Bytes. */
   readonly limitSize: number;
@@ -42,8 +45,6 @@ export interface HostConfig {
   /** Bytes a second; 0: no limit. */
   readonly downloadRateLimit: number;
   readonly uploadRateLimit: number;
-  /** Seconds. */
-  readonly downloadTimeout: number;
   readonly trackers: readonly (readonly URL[])[];
   readonly advertise?: string | undefined;
   readonly zone?: string | undefined;
@@ -72,6 +73,8 @@ export interface Host extends AsyncDisposable {
   readonly origins: OriginClient;
   readonly http: HttpClient;
   readonly pool: ConnectionPool;
+  /** How long it waits for others. */
+  readonly bounds: TimeBounds;
   /** 40 hex digits. */
   readonly peerIdHex: string;
   /** Begins to tell the trackers what this host holds. @param port Where its peer routes are. */
@@ -117,9 +120,19 @@ export async function createHost(
   }: HostInit,
 ): Promise<Host> {
   const peerId = createPeerId();
-  const storage: Storage = init.storage ?? (await FsStorage.open({ rootDirectory: config.rootDirectory }));
-  const http = new HttpClient({ idleTimeoutMs: Math.max(30_000, config.downloadTimeout * 1000) });
-  const pool = new ConnectionPool({ connector: new Connector({ tls: cluster.tls }) });
+  const storage: Storage =
+    init.storage ?? (await FsStorage.open({ rootDirectory: config.rootDirectory, onTrouble: troubleAtStart(log) }));
+  const bounds = timeBounds(config);
+  const { dialMs: connectTimeoutMs, headerMs: headersTimeoutMs, idleMs } = bounds;
+  const onTimeout = (bound: Bound) => metrics.timeouts.inc({ bound });
+  const http = new HttpClient({
+    connectTimeoutMs,
+    headersTimeoutMs,
+    // Peers tell each five seconds that a list of pieces goes on.
+    idleTimeoutMs: Math.max(2 * ALIVE_MS, idleMs),
+    onTimeout,
+  });
+  const pool = new ConnectionPool({ connector: new Connector({ connectTimeoutMs, tls: cluster.tls, onTimeout }) });
   // Trackers are parts too.
   const parts = new ClusterHttp(http, cluster);
   const stopping = new AbortController();
@@ -167,6 +180,7 @@ export async function createHost(
     origins: new OriginClient({ http, log, via }),
     http,
     pool,
+    bounds,
     peerIdHex: Buffer.from(peerId).toString("hex"),
     join(port) {
       if (config.trackers.length === 0) return { tracker: undefined, async [Symbol.asyncDispose]() {} };

@@ -38,6 +38,8 @@ export class Leftovers implements Scraps {
   /** Longest unused first. */
   readonly #kept = new Map<string, Leftover>();
   readonly #removals = new Map<string, Promise<void>>();
+  /** Ids that the disk would not remove: that is said once. */
+  readonly #refused = new Set<string>();
   #bytes = 0;
 
   constructor(init: LeftoversInit) {
@@ -59,7 +61,7 @@ export class Leftovers implements Scraps {
     const { storage, isResumable, wallNow = Date.now } = this.#init;
     const found: { id: string; bytes: number; age: number }[] = [];
     for await (const { id, size, diskBytes, modifiedMs } of storage.listPartial()) {
-      if (!(await isResumable(id))) await storage.deletePartial(id);
+      if (!(await isResumable(id))) await this.#discard(id);
       else
         found.push({
           id,
@@ -78,9 +80,9 @@ export class Leftovers implements Scraps {
    * @returns bytes that are left
    */
   async take(id: string): Promise<number> {
+    for (let removal = this.#removals.get(id); removal; removal = this.#removals.get(id)) await removal;
     const bytes = this.#kept.get(id)?.bytes ?? 0;
     this.#forget(id);
-    await this.#removals.get(id);
     return bytes;
   }
 
@@ -123,14 +125,34 @@ export class Leftovers implements Scraps {
     this.#kept.delete(id);
   }
 
+  async #discard(id: string): Promise<void> {
+    try {
+      await this.#init.storage.deletePartial(id);
+    } catch (error) {
+      this.#init.log.warn("what is left of a blob cannot be removed before the next start", { blob: id, error });
+    }
+  }
+
   #remove(id: string): void {
+    const leftover = this.#kept.get(id)!;
     this.#forget(id);
     const removal = this.#init.storage
       .deletePartial(id)
-      .catch((error: unknown) => this.#init.log.warn("a half-arrived blob could not be removed", { blob: id, error }))
-      .finally(() => {
-        if (this.#removals.get(id) === removal) this.#removals.delete(id);
+      .then(
+        () => this.#refused.delete(id),
+        (error: unknown) => this.#onRefused(id, { leftover, error }),
+      )
+      .then(() => {
+        this.#removals.delete(id);
       });
     this.#removals.set(id, removal);
+  }
+
+  /** It takes its room as before, and goes another time. */
+  #onRefused(id: string, { leftover, error }: { leftover: Leftover; error: unknown }): void {
+    this.#keep(id, { bytes: leftover.bytes, since: this.#now() });
+    if (this.#refused.has(id)) return;
+    this.#refused.add(id);
+    this.#init.log.warn("a half-arrived blob could not be removed; that is tried again", { blob: id, error });
   }
 }

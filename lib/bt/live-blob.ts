@@ -161,6 +161,10 @@ export class LiveBlob implements Cacheable {
   get removed(): boolean {
     return this.#removed;
   }
+  /** Whether an earlier attempt left something that may be taken up. */
+  get resumes(): boolean {
+    return (this.#init.leftover ?? 0) > 0;
+  }
   /** Bytes, about, that a blob which failed leaves to the next attempt. */
   get leftover(): number {
     return this.#leftover;
@@ -211,16 +215,13 @@ export class LiveBlob implements Cacheable {
 
   /**
    * Fixes size and piece length and makes the file. Told again, it must agree.
-   * @throws BlobError digest_mismatch when it does not; storage when the file cannot be made.
+   * @throws BlobError other_list when it does not; storage when the file cannot be made.
    */
   async begin(layout: Layout): Promise<void> {
     if (this.#error) throw this.#error;
     const known = this.#layout ?? this.#beginning?.layout;
     if (known && !known.equals(layout)) {
-      throw new BlobError(
-        "digest_mismatch",
-        `${this.digest}: one source says ${known.size} bytes, another ${layout.size}`,
-      );
+      throw new BlobError("other_list", `${this.digest}: one source says ${known.size} bytes, another ${layout.size}`);
     }
     if (this.#layout) return;
     this.#beginning ??= { layout, opened: this.#makeFile(layout) };
@@ -263,23 +264,25 @@ export class LiveBlob implements Cacheable {
   }
 
   /**
-   * Takes piece hashes that a seeder told, 20 bytes each.
-   * @throws BlobError digest_mismatch when they contradict what is known.
+   * Takes piece hashes that a seeder told, 20 bytes each. A later word stands instead of an earlier one.
+   * @throws BlobError digest_mismatch when it is about a piece that is here; other_list for nonsense.
    */
   addHashes(first: number, sha1s: Uint8Array): void {
     const hashes = this.#hashes;
     const count = sha1s.length / 20;
     if (!hashes || !Number.isInteger(count) || first < 0 || first + count > hashes.known.length) {
-      throw new BlobError(
-        "digest_mismatch",
-        `${this.digest}: piece hashes ${first}..${first + count} are out of range`,
-      );
+      throw new BlobError("other_list", `${this.digest}: piece hashes ${first}..${first + count} are out of range`);
     }
     for (let index = 0; index < count; index++) {
-      if (!hashes.set(first + index, sha1s.subarray(index * 20, index * 20 + 20))) {
-        throw new BlobError("digest_mismatch", `${this.digest}: two lists of piece hashes differ at ${first + index}`);
+      const piece = first + index;
+      const sha1 = sha1s.subarray(index * 20, index * 20 + 20);
+      if (!hashes.set(piece, sha1)) {
+        if (this.#have?.has(piece) || this.#partial?.isWriting(piece))
+          throw new BlobError("digest_mismatch", `${this.digest}: the seeder says now that piece ${piece} is wrong`);
+        // What is said last is nearer to the end, where the seeder knows the digest.
+        hashes.replace(piece, sha1);
       }
-      this.#revival?.onHash(first + index, sha1s.subarray(index * 20, index * 20 + 20));
+      this.#revival?.onHash(piece, sha1);
     }
     if (count > 0) this.#tell({ type: "hashes", first, count });
   }

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import type { ClusterAuth } from "../cluster/cluster-auth.ts";
 import { ClusterHttp } from "../cluster/cluster-http.ts";
 import type { Logger } from "../log/log.ts";
+import { createDigestHash } from "../registry/digest.ts";
 import { MetaInfoError } from "../rpc/errors.ts";
 import type { BlobEvent } from "../rpc/meta-info.ts";
 import { BlobError } from "./errors.ts";
@@ -17,6 +18,7 @@ import { decodeMetainfo, type Metainfo } from "./metainfo.ts";
 import { fetchPeerMetainfo } from "./peer-metainfo.ts";
 import { sleep } from "./sleep.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
+import { impatientMs } from "./time-bounds.ts";
 
 /** How often the seeders are asked again when their stream breaks. */
 const MAX_REOPENS = 5;
@@ -91,7 +93,8 @@ export class MetainfoFeed {
       for (const [name, peer] of peers) {
         if (asked.has(name)) continue;
         asked.add(name);
-        const metainfo = await fetchPeerMetainfo(http, { peer, digest: blob.digest, signal });
+        const timeoutMs = impatientMs(context.bounds);
+        const metainfo = await fetchPeerMetainfo(http, { peer, digest: blob.digest, timeoutMs, signal });
         if (!metainfo || metainfo.layout.size > context.maxSize || !this.#isSize(metainfo.layout.size)) continue;
         this.#hashesFrom = name;
         await blob.begin(metainfo.layout);
@@ -116,11 +119,12 @@ export class MetainfoFeed {
     else if (event.type === "metainfo") blob.addHashes(0, this.#checked(event.metainfo).pieces);
     else {
       if (event.digest !== blob.digest.toString())
-        throw new BlobError("digest_mismatch", `${seeder.host} answered for ${event.digest}`);
+        throw new BlobError("other_list", `${seeder.host} answered for ${event.digest}`);
       if (!this.#isSize(event.size))
         throw new BlobError("unavailable", `${seeder.host} has ${event.size} bytes as ${blob.digest}`);
       if (event.size > context.maxSize)
         throw new BlobError("too_large", `${blob.digest}: ${event.size} bytes are more than the cache may hold`);
+      if (event.inline) this.#checkInline(event.inline, event.size);
       await blob.begin(new Layout(event.size, event.pieceLength));
       if (event.inline) await this.#storeInline(event.inline);
       else onSeeder(seeder);
@@ -136,15 +140,20 @@ export class MetainfoFeed {
     const { blob } = this.#init;
     const metainfo = decodeMetainfo(bytes);
     if (metainfo.id !== blob.id || !blob.layout?.equals(metainfo.layout)) {
-      throw new BlobError("digest_mismatch", `${blob.digest}: the metainfo is another blob's`);
+      throw new BlobError("other_list", `${blob.digest}: the metainfo is another blob's`);
     }
     return metainfo;
   }
 
+  /** What a seeder sends whole tells by itself whether it is right. */
+  #checkInline(bytes: Uint8Array, size: number): void {
+    const { blob } = this.#init;
+    const isRight = bytes.length === size && createDigestHash(blob.digest).update(bytes).digest("hex") === blob.id;
+    if (!isRight) throw new BlobError("other_list", `${blob.digest}: the seeder sent other bytes`);
+  }
+
   async #storeInline(bytes: Uint8Array): Promise<void> {
     const { blob, context } = this.#init;
-    if (blob.layout?.count !== 1 || bytes.length !== blob.layout.size)
-      throw new BlobError("digest_mismatch", `${blob.digest}: the seeder sent another blob`);
     blob.addHashes(0, createHash("sha1").update(bytes).digest());
     context.metrics.bytes.inc({ source: "seeder", direction: "in" }, bytes.length);
     await blob.store(0, bytes, "seeder");

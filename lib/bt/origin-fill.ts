@@ -95,7 +95,8 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
 async function confirm(blob: LiveBlob, { origin, signal }: Filling): Promise<boolean> {
   const layout = blob.layout!;
   for (const piece of blob.reviving) {
-    const read = await origin.read({ start: layout.start(piece), end: layout.end(piece) }, signal);
+    const start = layout.start(piece);
+    const read = await origin.read({ start, end: start + 1 }, signal);
     read.close();
     blob.adopt();
     break;
@@ -111,7 +112,9 @@ function isReviving(blob: LiveBlob): boolean {
 /** Reads from the first byte, which tells the size. @returns Whether the origin honours Range. */
 async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
   const { origin, maxSize, signal } = init;
-  const read = await origin.read({ start: 0, end: SEGMENT.least, wholeUnlessRanged: true }, signal);
+  // Of a blob whose beginning may be here nothing but the size is asked: what came with it would be read twice.
+  const { resumes } = blob;
+  const read = await origin.read({ start: 0, end: resumes ? 1 : SEGMENT.least, wholeUnlessRanged: true }, signal);
   try {
     if (read.size === undefined) {
       throw new BlobError("unavailable", `${origin.name} does not tell the size of ${blob.digest}`);
@@ -129,8 +132,7 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
     read.close();
     throw error;
   }
-  // An earlier attempt left the beginning: the rest is read by ranges.
-  if (read.ranged && blob.isWriting(0)) {
+  if (read.ranged && (resumes || blob.isWriting(0))) {
     read.close();
     return true;
   }
@@ -272,7 +274,7 @@ class PieceCutter {
     this.#piece += 1;
     const known = this.#blob.hashes!.get(piece);
     if (known && !sameHash(known, sha1)) {
-      throw new BlobError("digest_mismatch", `${this.#blob.digest}: the origin's piece ${piece} is not the seeder's`);
+      throw new BlobError("other_list", `${this.#blob.digest}: the origin's piece ${piece} is not the seeder's`);
     }
     if (!known) this.#blob.addHashes(piece, sha1);
     const write: Promise<void> = this.#blob

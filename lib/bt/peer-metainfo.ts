@@ -11,14 +11,19 @@ import { authority } from "./sources/http-source.ts";
 
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** @returns undefined when the peer has none, does not answer in 3 s, or answers nonsense. */
+/** @returns undefined when the peer has none, does not answer in time, or answers nonsense. */
 export async function fetchPeerMetainfo(
   http: Pick<HttpClient, "request">,
-  { peer, digest, signal }: { peer: PeerEndpoint; digest: Digest; signal: AbortSignal },
+  {
+    peer,
+    digest,
+    timeoutMs,
+    signal,
+  }: { peer: PeerEndpoint; digest: Digest /** For the whole answer, ms. */; timeoutMs: number; signal: AbortSignal },
 ): Promise<Metainfo | undefined> {
   const url = new URL(`${peer.secure ? "https" : "http"}://${authority(peer)}/p2p/v1/blobs/${digest}/metainfo`);
   try {
-    const response = await http.request(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(3000)]) });
+    const response = await http.request(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) });
     if (response.status !== 200) {
       response.body.destroy();
       return undefined;

@@ -118,7 +118,7 @@ test("the endgame asks again for the oldest late piece only", () => {
     [4, [{ piece: 4, startedAt: 9_900, progress: 0 }]],
   ]);
   assert.equal(pickPiece(state(5, { flights })), 1);
-  assert.equal(pickPiece(state(5, { flights, medianMs: undefined })), undefined, "without a measure nothing is late");
+  assert.equal(pickPiece(state(5, { flights, medianMs: undefined })), undefined, "arriving, or just asked for");
   assert.equal(pickPiece(state(5, { flights, medianMs: 10_000 })), undefined);
 });
 
@@ -130,6 +130,25 @@ test("requests to hosts that are gone do not keep a piece from others", () => {
   assert.ok(!late(silent, silent, { ...silent, startedAt: 9_900 }), "a third one is given its time");
   assert.ok(!late(silent, { ...silent, progress: 0.1 }, { ...silent, progress: 0.1 }));
   assert.ok(!late(...Array(6).fill(silent)), "bounded");
+});
+
+test("before any piece has come, one that brings no byte is asked of a second source, and of no third", () => {
+  const quiet = { piece: 0, startedAt: 9_400, progress: 0 };
+  const late = (...under: Flight[]) => isLate(under, { medianMs: undefined, now: 10_000 });
+  assert.ok(late(quiet));
+  assert.ok(!late({ ...quiet, startedAt: 9_600 }), "it is given its time");
+  assert.ok(!late({ ...quiet, progress: 0.1, heardAt: 9_900 }), "it arrives");
+  assert.ok(late({ ...quiet, progress: 0.1, heardAt: 9_400 }), "it has stopped to arrive");
+  assert.ok(!late(quiet, quiet));
+  assert.equal(pickPiece(state(1, { flights: new Map([[0, [quiet]]]), medianMs: undefined })), 0);
+});
+
+test("one that stops to arrive is late, however far in it is", () => {
+  const late = (heardAt: number | undefined) =>
+    isLate([{ piece: 0, startedAt: 5_000, progress: 0.9, heardAt }], { medianMs: 100, now: 10_000 });
+  assert.ok(late(8_900));
+  assert.ok(!late(9_100));
+  assert.ok(!late(undefined), "nobody knows when");
 });
 
 test("an empty source gives nothing", () => {

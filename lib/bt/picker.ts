@@ -13,6 +13,8 @@ export interface Flight {
   readonly startedAt: number;
   /** Share of the piece that arrived, 0 to 1. */
   readonly progress: number;
+  /** When its latest byte came, monotonic ms. @default now, where any has come */
+  readonly heardAt?: number | undefined;
 }
 
 /** What the choice is made from. */
@@ -45,10 +47,14 @@ const LATE_LEAST_MS = 100;
 const FAR_IN = 0.6;
 /** At most so many requests for one piece... */
 const MAX_COPIES = 2;
-/** ...but those that brought no byte in so many median piece times are to hosts that are gone, and do not count... */
+/** ...but those that bring no byte for so many median piece times are to hosts that are gone, and do not count... */
 const SILENT = 5;
+/** ...nor do those that have begun and bring no more for so long, ms, however far in they are... */
+const STALLED_LEAST_MS = 1000;
 /** ...up to so many. */
 const MAX_REQUESTS = 6;
+/** Before any piece has come nobody knows how long one takes: one that brings no byte for so long is late, ms. */
+const FIRST_MS = 500;
 
 /** @returns The piece to ask for; undefined when the source has nothing worth asking for now. */
 export function pickPiece(state: PickState): number | undefined {
@@ -103,13 +109,23 @@ function latest(state: PickState): number | undefined {
 /** Whether a piece under way deserves another request. */
 export function isLate(under: readonly Flight[], { medianMs, now }: Pick<PickState, "medianMs" | "now">): boolean {
   if (under.length === 0) return true;
-  if (under.length >= MAX_REQUESTS || medianMs === undefined) return false;
+  if (medianMs === undefined) {
+    return under.length < MAX_COPIES && under.every((flight) => quietMs(flight, now) > FIRST_MS);
+  }
+  if (under.length >= MAX_REQUESTS) return false;
   const lateMs = Math.max(LATE_LEAST_MS, LATE * medianMs);
   const silentMs = (lateMs * SILENT) / LATE;
   let copies = 0;
-  for (const { startedAt, progress } of under) {
+  for (const flight of under) {
+    const { startedAt, progress } = flight;
+    if (quietMs(flight, now) > (progress > 0 ? Math.max(silentMs, STALLED_LEAST_MS) : silentMs)) continue;
     if (now - startedAt <= lateMs || progress >= FAR_IN) return false;
-    if (progress > 0 || now - startedAt <= silentMs) copies += 1;
+    copies += 1;
   }
   return copies < MAX_COPIES;
+}
+
+/** Since when it brings nothing, ms. */
+function quietMs({ startedAt, progress, heardAt = progress > 0 ? undefined : startedAt }: Flight, now: number): number {
+  return heardAt === undefined ? 0 : now - heardAt;
 }

@@ -38,6 +38,12 @@ export class PieceHashes {
     if (this.known.add(piece)) this.bytes.set(hash, piece * HASH_LENGTH);
     return true;
   }
+
+  /** Forgets what was known of a piece. */
+  replace(piece: number, hash: Uint8Array): void {
+    this.known.add(piece);
+    this.bytes.set(hash, piece * HASH_LENGTH);
+  }
 }
 
 export function sameHash(a: Uint8Array, b: Uint8Array): boolean {

@@ -201,9 +201,10 @@ function originOf({ refuses = false, ranged = true }: { refuses?: boolean; range
 test("an origin is read for what is missing alone, and asked for its word before anything counts", async () => {
   await using dir = await tempDir();
   const big = testBlob(20_000_000, { seed: 9 });
-  const begin = async (path: string) => {
+  const begin = async (path: string, { leftover = 0 } = {}) => {
     const live = new LiveBlob({
       digest: big.digest,
+      leftover,
       place: { path: join(path, "b"), journal: join(path, "b.pieces") },
       commit: async () => {},
     });
@@ -252,12 +253,13 @@ test("an origin is read for what is missing alone, and asked for its word before
   }
   word = undefined;
   asked.length = 0;
-  const second = await begin(dir.path);
+  const second = await begin(dir.path, { leftover: big.layout.end(29) });
   const isLeft = existsSync(join(dir.path, "b.pieces"));
   await fillFromOrigin(second, fill);
   await second.done;
   assert.ok(isLeft, "the refusal did not cost what was there");
   assert.equal(sent, big.layout.size - big.layout.end(29));
+  assert.deepEqual(asked[0], [0, 1], "what it holds back may be on its way already");
   assert.ok(asked.slice(1).every(([start]) => start >= big.layout.start(30)));
   await second.close();
 });

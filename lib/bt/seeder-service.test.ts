@@ -1,5 +1,7 @@
 /** @module Tests of the seeder's side of the MetaInfo service, with a registry that behaves as told. */
 import assert from "node:assert/strict";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { HttpClient } from "../http/client.ts";
 import { silentLogger } from "../log/log.ts";
@@ -15,6 +17,7 @@ import { RateLimiter } from "./limiter.ts";
 import { decodeMetainfo, infoHash } from "./metainfo.ts";
 import { SeederService } from "./seeder-service.ts";
 import { type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
+import { timeBounds } from "./time-bounds.ts";
 
 const large = testBlob(1_500_000);
 const tiny = testBlob(2000, { seed: 2 });
@@ -50,6 +53,7 @@ async function seederOf(path: string, behaviour: Behaviour = {}, { maxSize = 100
     metrics,
   });
   await store.start();
+  const said: string[] = [];
   const service = new SeederService({
     store,
     origins: new OriginClient({ http }),
@@ -57,8 +61,12 @@ async function seederOf(path: string, behaviour: Behaviour = {}, { maxSize = 100
     downLimiter: new RateLimiter(0),
     maxSize,
     announce: [["http://127.0.0.1:1/announce"]],
-    downloadTimeoutMs: 2000,
-    log: silentLogger,
+    bounds: timeBounds({ downloadTimeout: 2 }),
+    log: {
+      ...silentLogger,
+      info: (words) => said.push(`info: ${words}`),
+      warn: (words) => said.push(`warn: ${words}`),
+    },
     metrics,
   });
   const gets = () => registry.seen.filter(({ method }) => method === "GET").length;
@@ -66,6 +74,7 @@ async function seederOf(path: string, behaviour: Behaviour = {}, { maxSize = 100
   return {
     service,
     registry,
+    said,
     gets,
     url,
     async [Symbol.asyncDispose]() {
@@ -195,6 +204,25 @@ test("wrong questions and refusals have their codes", async () => {
   await assert.rejects(ask(seeder.url(tiny)), isCode("permission_denied"));
   delete behaviour.status;
   await ask(seeder.url(tiny));
+});
+
+test("the log says what failed: the origin, its refusal, or the seeder's own disk", async () => {
+  await using dir = await tempDir();
+  const behaviour: Behaviour = {};
+  await using seeder = await seederOf(dir.path, behaviour);
+  const fails = async (of: TestBlob) => {
+    await assert.rejects(seeder.service.getMetaInfo({ url: seeder.url(of), signal: live() }), MetaInfoError);
+    // The answer may be sooner.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return seeder.said.splice(0);
+  };
+  behaviour.status = 404;
+  assert.deepEqual(await fails(large), ["info: the origin does not have a blob"]);
+  behaviour.status = 403;
+  assert.deepEqual(await fails(large), ["info: the origin refuses a blob"]);
+  delete behaviour.status;
+  await rm(join(dir.path, "partial"), { recursive: true });
+  assert.ok((await fails(large)).includes("warn: could not store a blob: the seeder's own disk failed"));
 });
 
 test("the caller's credentials are not used: a seeder reads what anyone may", async () => {

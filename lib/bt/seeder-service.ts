@@ -22,6 +22,7 @@ import { MismatchMemory } from "./mismatch-memory.ts";
 import { asBlobError, fillFromOrigin, type Origin } from "./origin-fill.ts";
 import { registryOrigin } from "./registry-origin.ts";
 import type { SharedFills } from "./sharing/shared-fills.ts";
+import type { TimeBounds } from "./time-bounds.ts";
 
 /** A sign of life at least this often, ms. */
 const PROGRESS_MS = 1000;
@@ -35,8 +36,8 @@ export interface SeederServiceInit {
   readonly maxSize: number;
   /** Tracker announce URLs for standard clients, in tiers. */
   readonly announce: readonly (readonly string[])[];
-  /** Milliseconds without a byte of the origin. */
-  readonly downloadTimeoutMs: number;
+  /** How long the origin may be silent. */
+  readonly bounds: TimeBounds;
   /** Where other seeders share the storage. */
   readonly sharing?: (() => SharedFills | undefined) | undefined;
   /** Called before somebody is given the metainfo to join the standard swarm by; may take a moment. */
@@ -53,7 +54,7 @@ export class SeederService implements MetaInfoService {
 
   constructor(init: SeederServiceInit) {
     this.#init = init;
-    this.#access = new AccessChecker({ origins: init.origins, log: init.log });
+    this.#access = new AccessChecker({ origins: init.origins, timeoutMs: init.bounds.firstByteMs, log: init.log });
   }
 
   async getMetaInfo(query: MetaInfoQuery): Promise<Uint8Array> {
@@ -186,8 +187,8 @@ export class SeederService implements MetaInfoService {
   }
 
   #originOf({ upstream, repository, digest }: Place, caller: Caller): Origin {
-    const { origins, downloadTimeoutMs: progressTimeoutMs } = this.#init;
-    return registryOrigin(origins, { upstream, repository, digest, caller, progressTimeoutMs });
+    const { origins, bounds } = this.#init;
+    return registryOrigin(origins, { upstream, repository, digest, caller, bounds });
   }
 
   /** What was begun is finished, whoever leaves: the store's signal, which says that nobody waits, is not used. */
@@ -225,7 +226,8 @@ export class SeederService implements MetaInfoService {
         async (cause) => {
           const error = BlobError.from(cause);
           metrics.originReads.inc({ result: error.code });
-          log.warn("could not read a blob from its origin", {
+          const { level, words } = FAILURES[error.code];
+          log[level](words, {
             blob: blob.digest.toString(),
             origin: upstream.name,
             code: error.code,
@@ -236,6 +238,19 @@ export class SeederService implements MetaInfoService {
       );
   }
 }
+
+/** What is said when a blob could not be brought in: what an origin refuses to one caller is no fault of anybody. */
+const FAILURES: Readonly<Record<BlobErrorCode, { level: "info" | "warn"; words: string }>> = {
+  digest_mismatch: { level: "warn", words: "the origin's bytes are not those that the digest names" },
+  other_list: { level: "warn", words: "what two say of a blob does not agree" },
+  not_found: { level: "info", words: "the origin does not have a blob" },
+  unauthorized: { level: "info", words: "the origin refuses a blob" },
+  denied: { level: "info", words: "the origin refuses a blob" },
+  too_large: { level: "info", words: "there is no room for a blob here: it goes past this seeder" },
+  unavailable: { level: "warn", words: "could not read a blob from its origin" },
+  storage: { level: "warn", words: "could not store a blob: the seeder's own disk failed" },
+  abandoned: { level: "info", words: "ceased to read a blob" },
+};
 
 /** Where a blob is asked for. */
 type Place = ReturnType<typeof blobUrl>;
@@ -288,6 +303,7 @@ async function changed(blob: LiveBlob, condition: () => boolean, signal: AbortSi
 
 const CODES: Readonly<Record<BlobErrorCode, MetaInfoErrorCode>> = {
   digest_mismatch: "internal",
+  other_list: "unavailable",
   not_found: "not_found",
   unauthorized: "unauthenticated",
   denied: "permission_denied",

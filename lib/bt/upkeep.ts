@@ -9,13 +9,13 @@ import { clearInterval, setInterval } from "node:timers";
 import type { Logger } from "../log/log.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Digest } from "../registry/digest.ts";
-import { BlobNotFoundError, type Storage } from "../storage/index.ts";
+import { BlobNotFoundError, type Copies, type Storage } from "../storage/index.ts";
 import { openBlobFile } from "./blob-file.ts";
 import type { Leftovers } from "./leftovers.ts";
 import { decodeMetainfo, MetainfoError } from "./metainfo.ts";
 import { RemovalRequests } from "./removal-requests.ts";
 import { Scrub } from "./scrub.ts";
-import { verifyBlob } from "./verify-blob.ts";
+import { verifyBlob, verifyBytes } from "./verify-blob.ts";
 
 const SWEEP_MS = 10 * 60 * 1000;
 
@@ -43,50 +43,68 @@ export interface UpkeepInit {
   readonly metrics: Metrics;
   /** @default that of `Scrub` */
   readonly scrubDelayMs?: number | undefined;
+  /** Where blobs are stored elsewhere: a copy that nobody read for so long is given up, ms. @default never */
+  readonly ttlMs?: number | undefined;
 }
 
 /** See the module. Works from `start` to `close`. */
 export class Upkeep {
   readonly #init: UpkeepInit;
-  readonly #scrub: Scrub | undefined;
-  readonly #requests: RemovalRequests | undefined;
+  /** Where blobs are stored elsewhere: what of them is here. */
+  readonly #copies: Copies | undefined;
+  readonly #scrub: Scrub;
+  readonly #requests: RemovalRequests;
   #sweeping: ReturnType<typeof setInterval> | undefined;
 
   constructor(init: UpkeepInit) {
     const { storage, kept, scrubRate: rate, log, scrubDelayMs } = init;
     this.#init = init;
-    // What is stored elsewhere is verified piece by piece when it is read.
-    this.#scrub = storage.remote
-      ? undefined
-      : new Scrub({
-          rate,
-          ids: () => kept.ids(),
-          verify: (id, turn, signal) => this.#verify(id, { turn, signal }),
-          isBusy: () => kept.isBusy(),
-          log,
-          ...(scrubDelayMs === undefined ? {} : { delayMs: scrubDelayMs }),
-        });
+    // What is stored elsewhere is verified piece by piece when it is read; this host's whole copies are not.
+    this.#copies = storage.remote?.copies;
+    this.#scrub = new Scrub({
+      rate,
+      ids: () => (this.#copies ?? kept).ids(),
+      verify: (id, turn, signal) => this.#verify(id, { turn, signal }),
+      isBusy: () => kept.isBusy(),
+      log,
+      ...(scrubDelayMs === undefined ? {} : { delayMs: scrubDelayMs }),
+    });
     // What is stored elsewhere may be others' as well: this directory is not the place to have it removed.
-    this.#requests = storage.remote
-      ? undefined
-      : new RemovalRequests({
-          rootDirectory: dirname(storage.getDataDir()),
-          remove: (id) => kept.remove(id),
-          log,
-        });
+    this.#requests = new RemovalRequests({
+      rootDirectory: dirname(storage.getDataDir()),
+      remove: (id) => this.#remove(id),
+      log,
+    });
   }
 
   start(): void {
-    this.#scrub?.start();
-    this.#requests?.start();
-    this.#sweeping = setInterval(() => this.#init.leftovers.sweep(), SWEEP_MS);
+    this.#scrub.start();
+    this.#requests.start();
+    this.#sweep();
+    this.#sweeping = setInterval(() => this.#sweep(), SWEEP_MS);
     this.#sweeping.unref();
   }
 
   async close(): Promise<void> {
     clearInterval(this.#sweeping);
-    await this.#scrub?.close();
-    await this.#requests?.close();
+    await this.#scrub.close();
+    await this.#requests.close();
+  }
+
+  #sweep(): void {
+    const { leftovers, ttlMs } = this.#init;
+    leftovers.sweep();
+    if (ttlMs !== undefined) this.#copies?.dropUnused(ttlMs);
+  }
+
+  /** @param damage See `Kept.remove`. */
+  async #remove(id: string, damage?: string): Promise<void> {
+    if (this.#copies) await this.#copies.remove(id, { damaged: damage !== undefined });
+    else await this.#init.kept.remove(id, damage);
+  }
+
+  #isHere(id: string): boolean {
+    return this.#copies ? this.#copies.size(id) !== undefined : this.#init.kept.isCommitted(id);
   }
 
   async #verify(
@@ -94,7 +112,7 @@ export class Upkeep {
     { turn, signal }: { turn: (bytes: number) => Promise<void>; signal: AbortSignal },
   ): Promise<void> {
     const { kept, metrics, log } = this.#init;
-    if (!kept.isCommitted(id)) return;
+    if (!this.#isHere(id)) return;
     let damage: string | undefined;
     try {
       damage = await this.#damageOf(id, async (bytes) => {
@@ -106,20 +124,17 @@ export class Upkeep {
       log.debug("a stored blob could not be checked", { blob: id, error });
     }
     // It may have left meanwhile.
-    if (!kept.isCommitted(id)) return;
+    if (!this.#isHere(id)) return;
     if (damage === undefined) {
       await kept.restoreUse(id).catch(() => {});
       return;
     }
     metrics.damagedBlobs.inc();
-    log.warn(
-      "a stored blob is damaged: it is removed, and fetched anew when it is asked for; check the disk's health",
-      {
-        blob: id,
-        damage: `the blob ${damage}`,
-      },
-    );
-    await kept.remove(id, damage).catch(() => {});
+    const then = this.#copies
+      ? "a copy of a stored blob is damaged: it is removed, and read from where it is stored"
+      : "a stored blob is damaged: it is removed, and fetched anew when it is asked for";
+    log.warn(`${then}; check the disk's health`, { blob: id, damage: `the blob ${damage}` });
+    await this.#remove(id, damage).catch(() => {});
   }
 
   /** @throws what says nothing about the blob: too many open files, say. */
@@ -127,6 +142,7 @@ export class Upkeep {
     const { storage, kept } = this.#init;
     await turn(0);
     try {
+      if (this.#copies) return await this.#damageOfCopy(id, turn);
       const metainfo = decodeMetainfo(await storage.readMetaInfo(id));
       if (metainfo.id !== id) return "has another blob's metainfo";
       const file = await openBlobFile(storage.getFilePath(id), "r");
@@ -139,6 +155,18 @@ export class Upkeep {
       const damage = damageIn(error);
       if (damage === undefined) throw error;
       return damage;
+    }
+  }
+
+  /** Its metainfo is elsewhere: the digest alone says what is right. */
+  async #damageOfCopy(id: string, turn: (bytes: number) => Promise<void>): Promise<string | undefined> {
+    const { storage, kept } = this.#init;
+    const size = this.#copies?.size(id) ?? 0;
+    const file = await openBlobFile(storage.getFilePath(id), "r");
+    try {
+      return await verifyBytes({ digest: kept.digestOf(id), size, file, turn });
+    } finally {
+      await file.close();
     }
   }
 }

@@ -20,6 +20,7 @@ import { Entry } from "./entry.ts";
 import { Flights } from "./flights.ts";
 import { Leaving } from "./leaving.ts";
 import { OpenBlobs } from "./open-blobs.ts";
+import { Refusals } from "./refusals.ts";
 import { backgroundTimer } from "./timer.ts";
 import { Uses } from "./uses.ts";
 import { Watermark } from "./watermark.ts";
@@ -53,6 +54,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
   readonly #flights: Flights<B>;
   readonly #open: OpenBlobs<B>;
   readonly #removals = new Leaving();
+  readonly #refusals: Refusals;
   readonly #watermark: Watermark;
   readonly #uses: Uses<B>;
   readonly #now: () => number;
@@ -67,6 +69,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     this.#setTimer = setTimer;
     this.#settleTimeoutMs = init.settleTimeoutMs ?? 5_000;
     this.#now = init.now ?? (() => performance.now());
+    this.#refusals = new Refusals({ now: this.#now });
     this.#uses = new Uses({
       touch: init.touch && ((id, ago) => init.touch?.(id, ago) ?? Promise.resolve()),
       intervalMs: init.touchIntervalMs ?? 60_000,
@@ -104,6 +107,11 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
   /** Bytes of the blobs that are arriving, as far as their sizes are known. */
   get reserved(): number {
     return this.#arriving((blob) => blob.size ?? 0);
+  }
+
+  /** Bytes of files whose blobs have left, but which the disk would not remove; that is tried again. */
+  get remains(): number {
+    return this.#refusals.bytes;
   }
 
   /** Number of committed blobs. */
@@ -166,7 +174,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
       // A clock that was set back in between makes it used just now.
       entry.usedAt = now - Math.max(0, wallNow - lastUse(each));
       if (this.#keeps(size)) this.#committed.add(entry);
-      else this.#removeFile(entry).catch(() => {});
+      else this.#removeFile(entry, "removed").catch(() => {});
     }
     this.#enforceLimit();
     await this.check();
@@ -230,7 +238,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
    * left alone.
    *
    * @returns whether there was one
-   * @throws the error of the removal; the blob is gone from the cache all the same
+   * @throws the error of the removal; the blob is gone from the cache all the same, and its file is tried again
    */
   async remove(id: string): Promise<boolean> {
     const entry = this.#committed.get(id);
@@ -241,6 +249,9 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
 
   /** Measures the disk and evicts what is needed; resolves when that is done. Runs by itself now and then. */
   async check(): Promise<void> {
+    const remains = this.#removeRemains();
+    // No blob has to go for what goes by itself.
+    if (remains) await remains;
     this.#dropUnused();
     this.#enforceLimit();
     await this.#watermark.check();
@@ -332,6 +343,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
 
   #commit(entry: Entry<B>, size: number): void {
     entry.size = size;
+    this.#refusals.forget(entry.id);
     if (this.#keeps(size)) {
       entry.state = "committed";
       entry.usedAt = this.#now();
@@ -340,7 +352,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
       this.#notify(() => this.#init.onCommit?.(entry.id, size));
     } else {
       entry.state = "gone";
-      this.#removeFile(entry).catch(() => {});
+      this.#removeFile(entry, "removed").catch(() => {});
     }
     this.#open.rest(entry);
     this.#makeRoom();
@@ -361,20 +373,51 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
     entry.state = "gone";
     this.#notify(() => this.#init.onEvict?.(entry.id, { reason, blob: entry.blob }));
     this.#open.rest(entry);
-    return this.#removeFile(entry);
+    return this.#removeFile(entry, reason);
   }
 
-  async #removeFile({ id, size }: Entry<B>): Promise<void> {
-    const removal = (async () => this.#init.remove(id))();
+  async #removeFile({ id, size }: Pick<Entry<B>, "id" | "size">, reason: LeaveReason): Promise<void> {
+    const removal = (async () => {
+      try {
+        await this.#init.remove(id);
+      } catch (error) {
+        if (!(error instanceof BlobNotFoundError)) {
+          this.#onRefused({ id, size }, { reason, error });
+          throw error;
+        }
+      }
+      this.#refusals.forget(id);
+      this.#refusals.worked();
+    })();
     this.#removals.add(id, removal);
-    try {
-      await removal;
-      this.#init.log?.debug("a blob left the cache", { blob: id, size });
-    } catch (error) {
-      if (error instanceof BlobNotFoundError) return;
-      this.#init.log?.warn("removing a blob failed; its file stays until the next start", { blob: id, error });
-      throw error;
+    await removal;
+    this.#init.log?.debug("a blob left the cache", { blob: id, size });
+  }
+
+  /** The file takes its room as before: a blob that was only to make room stays, of any other the bytes are counted. */
+  #onRefused({ id, size }: Pick<Entry<B>, "id" | "size">, init: { reason: LeaveReason; error: unknown }): void {
+    const { reason, error } = init;
+    const isNews = this.#refusals.refused();
+    const say = isNews ? "warn" : "debug";
+    this.#init.log?.[say]("the disk refuses to remove a blob; that is tried again", { blob: id, error });
+    const stays = (reason === "limit" || reason === "disk") && !this.has(id) && !this.#closed;
+    if (!stays) {
+      if (!this.has(id)) this.#refusals.keep(id, size);
+      return;
     }
+    const entry = new Entry<B>(id, "committed");
+    entry.size = size;
+    // As if it was used just now: the next to make room is another, should this one alone be refused.
+    entry.usedAt = this.#now();
+    this.#committed.add(entry);
+    this.#notify(() => this.#init.onStay?.(id));
+  }
+
+  #removeRemains(): Promise<unknown> | undefined {
+    const due = this.#closed ? [] : this.#refusals.due();
+    const free = due.filter((id) => !this.has(id) && !this.#removals.of(id));
+    if (free.length === 0) return undefined;
+    return Promise.allSettled(free.map((id) => this.#removeFile({ id, size: this.#refusals.sizeOf(id) }, "removed")));
   }
 
   /** lru-cache refuses size 0, and an empty blob needs no cache. */
@@ -384,7 +427,7 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
 
   #evict(bytes: number, reason: LeaveReason): number {
     // A closed cache leaves the disk to its successor.
-    if (this.#closed) return 0;
+    if (this.#closed || this.#refusals.pausing) return 0;
     let freed = this.#init.scraps?.evict(bytes) ?? 0;
     for (const entry of this.#committed.victims()) {
       if (freed >= bytes) break;
@@ -395,14 +438,15 @@ export class BlobCache<B extends Cacheable> implements AsyncDisposable {
   }
 
   #enforceLimit(): void {
-    const excess = this.bytes + this.reserved + (this.#init.scraps?.bytes ?? 0) - this.#init.limitSize;
+    const others = this.reserved + this.remains + (this.#init.scraps?.bytes ?? 0);
+    const excess = this.bytes + others - this.#init.limitSize;
     if (excess > 0) this.#evict(excess, "limit");
   }
 
   /** Whoever is least recently used comes first, so the first young one ends the search. */
   #dropUnused(): void {
     const { ttlMs } = this.#init;
-    if (ttlMs === undefined || this.#closed) return;
+    if (ttlMs === undefined || this.#closed || this.#refusals.pausing) return;
     const oldest = this.#now() - ttlMs;
     for (const entry of this.#committed.victims()) {
       if (entry.usedAt >= oldest) break;

@@ -89,7 +89,10 @@ export interface BlobCacheInit<B extends Cacheable> {
    */
   open(id: string, size: number): Promise<B>;
 
-  /** Removes a blob from the disk; `BlobNotFoundError` counts as success. */
+  /**
+   * Removes a blob from the disk; `BlobNotFoundError` counts as success. After any other error a blob that was to make
+   * room stays in the cache; what has to leave whatever the disk says is tried again, its bytes counted until then.
+   */
   remove(id: string): Promise<void>;
 
   /** A blob was committed (not called for those that `load` brings). */
@@ -101,6 +104,9 @@ export interface BlobCacheInit<B extends Cacheable> {
    * @param leave.blob the blob, where it is open: who reads it may be told
    */
   onEvict?(id: string, leave: { readonly reason: LeaveReason; readonly blob: B | undefined }): void;
+
+  /** A blob of which `onEvict` told stays: the disk refused to remove it. */
+  onStay?(id: string): void;
 
   /** What takes room beside the blobs, and goes before any of them. */
   readonly scraps?: Scraps;

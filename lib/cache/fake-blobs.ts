@@ -73,6 +73,8 @@ export class FakeDisk {
   readonly files = new Map<string, number>();
   readonly opened: FakeBlob[] = [];
   readonly removed: string[] = [];
+  /** Ids whose removal is refused, or all. */
+  refuses: ReadonlySet<string> | "all" = new Set();
   failsWhenAbandoned = true;
   /** Bytes in all, and those that others use. */
   total = 1_000_000;
@@ -107,6 +109,7 @@ export class FakeDisk {
   async remove(id: string): Promise<void> {
     await turn();
     this.removed.push(id);
+    if (this.refuses === "all" || this.refuses.has(id)) throw new Error(`the disk refuses to remove ${id}`);
     if (!this.files.delete(id)) throw new BlobNotFoundError(id);
   }
 }
@@ -153,6 +156,7 @@ export interface Fixture {
   /** Ids in the order of the callbacks. */
   readonly committed: string[];
   readonly evicted: string[];
+  readonly stayed: string[];
   /** What the cache warned of, with the error: promises broken inside callbacks end up here. */
   readonly warnings: string[];
   /** A committed blob of `size` bytes, held by nobody. */
@@ -166,6 +170,7 @@ export function fixture(init: Partial<BlobCacheInit<FakeBlob>> = {}, disk = new 
   const clock = new FakeClock();
   const committed: string[] = [];
   const evicted: string[] = [];
+  const stayed: string[] = [];
   const warnings: string[] = [];
   const cache = new BlobCache<FakeBlob>({
     limitSize: 100,
@@ -175,6 +180,7 @@ export function fixture(init: Partial<BlobCacheInit<FakeBlob>> = {}, disk = new 
     remove: (id) => disk.remove(id),
     onCommit: (id) => void committed.push(id),
     onEvict: (id) => void evicted.push(id),
+    onStay: (id) => void stayed.push(id),
     abandonAfterMs: times.abandon,
     settleTimeoutMs: times.settle,
     checkIntervalMs: times.check,
@@ -192,6 +198,7 @@ export function fixture(init: Partial<BlobCacheInit<FakeBlob>> = {}, disk = new 
     clock,
     committed,
     evicted,
+    stayed,
     warnings,
     acquire,
     async commit(id, size) {

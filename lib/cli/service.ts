@@ -6,6 +6,7 @@ import { ConfigError } from "../config/errors.ts";
 import { createLogger, type Logger } from "../log/log.ts";
 import { parseFlags, UsageError } from "./flags.ts";
 import { onShutdown } from "./signals.ts";
+import { spareStackTraces } from "./stack-traces.ts";
 
 /** A service that can be closed. */
 export interface Running {
@@ -47,6 +48,7 @@ export async function runService<C>(
   spec: ServiceSpec<C>,
   args: readonly string[] = process.argv.slice(2),
 ): Promise<void> {
+  spareStackTraces();
   const command = spec.command ?? spec.name;
   try {
     const about = `${spec.about} The file's sections: ${spec.sections} (docs/configuration.md).`;

@@ -56,13 +56,15 @@ export function sharingKeys({
     }),
     ttl: optionalKey(types.duration, {
       about:
-        "A blob that nobody used for longer than this is removed. Not given: only `limitSize` and `minFree` count.",
+        "A blob that nobody used for longer than this is removed; of a seeder that stores blobs elsewhere the copy on " +
+        "its disk. Not given: only `limitSize` and `minFree` count.",
     }),
     scrubRate: key(types.size, {
       fallback: "4M",
       about:
         "Bytes per second of stored blobs that are read again in the background to find those that the disk has " +
-        "damaged: such a blob is removed, and fetched anew when it is asked for. Pauses while blobs arrive. 0: never.",
+        "damaged: such a blob is removed, and fetched anew when it is asked for. Pauses while blobs arrive. Of a seeder " +
+        "that stores blobs elsewhere the copies on its disk: all else is verified whenever it is read. 0: never.",
       example: "4M",
     }),
     downloadRateLimit: key(types.size, {
@@ -77,7 +79,23 @@ export function sharingKeys({
     }),
     downloadTimeout: key(types.seconds({ min: 0.1, max: 3600, example: "30" }), {
       fallback: 30,
-      about: "Seconds without progress after which a source is given up; never a limit of the whole download.",
+      about:
+        "Seconds without a byte after which a registry, seeder or peer that has begun to answer is given up; never a limit " +
+        "of the whole download.",
+    }),
+    firstByteTimeout: key(types.seconds({ min: 0.1, max: 600, example: "5" }), {
+      fallback: 5,
+      about:
+        "Seconds within which a blob's answer begins, or it is decided that it cannot: half of it is the patience with one " +
+        "that is silent, then another is asked, and the registry before the time is over.",
+    }),
+    dialTimeout: key(types.seconds({ min: 0.1, max: 600, example: "5" }), {
+      fallback: 5,
+      about: "Seconds that a connection to a registry, seeder, tracker or peer may take, its TLS included.",
+    }),
+    headerTimeout: key(types.seconds({ min: 0.1, max: 3600, example: "30" }), {
+      fallback: 30,
+      about: "Seconds from a request to a registry, seeder or peer to the beginning of its answer.",
     }),
   };
 }

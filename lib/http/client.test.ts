@@ -445,3 +445,22 @@ test("a slow reader holds the sender back", async () => {
   body.destroy();
   await client.close();
 });
+
+test("waits that reach their bound are told: dial, header, idle", async () => {
+  const told: string[] = [];
+  const client = new HttpClient({
+    connectTimeoutMs: 80,
+    headersTimeoutMs: 200,
+    idleTimeoutMs: 80,
+    onTimeout: (bound) => void told.push(bound),
+  });
+  await using mute = await scripted(() => {});
+  await assert.rejects(client.request(mute.url), failsWith("timeout"));
+  await using stalling = await scripted(answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbo"));
+  const { body } = await client.request(stalling.url);
+  await assert.rejects(readAll(body), failsWith("timeout"));
+  // A TLS handshake that is never answered belongs to the connection.
+  await assert.rejects(client.request(new URL(`https://127.0.0.1:${mute.url.port}/`)), failsWith("timeout"));
+  assert.deepEqual(told, ["header", "idle", "dial"]);
+  await client.close();
+});

@@ -36,6 +36,8 @@ export interface HttpClientOptions {
   idleTimeoutMs?: number;
   /** Most connections to one host; further requests queue, within their headers timeout. @default 256 */
   maxSockets?: number;
+  /** One of the three waits reached its bound. */
+  onTimeout?(bound: "dial" | "header" | "idle"): void;
 }
 
 /** Options of one request. */
@@ -70,6 +72,7 @@ export class HttpClient {
   readonly #connectTimeoutMs: number;
   readonly #headersTimeoutMs: number;
   readonly #idleTimeoutMs: number;
+  readonly #onTimeout: (bound: "dial" | "header" | "idle") => void;
   readonly #http: http.Agent;
   readonly #https: https.Agent;
   readonly #running = new Set<() => void>();
@@ -80,10 +83,12 @@ export class HttpClient {
     headersTimeoutMs = 30_000,
     idleTimeoutMs = 30_000,
     maxSockets = 256,
+    onTimeout = () => {},
   }: HttpClientOptions = {}) {
     this.#connectTimeoutMs = connectTimeoutMs;
     this.#headersTimeoutMs = headersTimeoutMs;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#onTimeout = onTimeout;
     const pool = { keepAlive: true, maxSockets, maxFreeSockets: 32, keepAliveMsecs: 10_000 };
     this.#http = new http.Agent(pool);
     this.#https = new https.Agent(pool);
@@ -176,10 +181,11 @@ export class HttpClient {
       this.#running.delete(onAbort);
     };
     const headersMs = init.headersTimeoutMs ?? this.#headersTimeoutMs;
-    const headersTimer = setTimeout(
-      () => fail(new HttpClientError("timeout", `${what}: no answer within ${headersMs} ms`)),
-      headersMs,
-    );
+    const late = (bound: "dial" | "header", text: string) => {
+      this.#onTimeout(bound);
+      fail(new HttpClientError("timeout", `${what}: ${text}`));
+    };
+    const headersTimer = setTimeout(() => late("header", `no answer within ${headersMs} ms`), headersMs);
     const clearTimers = () => {
       clearTimeout(headersTimer);
       clearTimeout(connectTimer);
@@ -193,10 +199,7 @@ export class HttpClient {
         return;
       }
       const connectMs = this.#connectTimeoutMs;
-      connectTimer = setTimeout(
-        () => fail(new HttpClientError("timeout", `${what}: no connection within ${connectMs} ms`)),
-        connectMs,
-      );
+      connectTimer = setTimeout(() => late("dial", `no connection within ${connectMs} ms`), connectMs);
       socket.once(url.protocol === "https:" ? "secureConnect" : "connect", () => {
         connected = true;
         clearTimeout(connectTimer);
@@ -281,7 +284,12 @@ export class HttpClient {
     return {
       status,
       headers,
-      body: new ResponseBody(message, { what, expected, idleTimeoutMs: this.#idleTimeoutMs }),
+      body: new ResponseBody(message, {
+        what,
+        expected,
+        idleTimeoutMs: this.#idleTimeoutMs,
+        onTimeout: () => this.#onTimeout("idle"),
+      }),
     };
   }
 }

@@ -18,20 +18,27 @@ export class ResponseBody extends Readable {
   #wanted = false;
   #idle: ReturnType<typeof setTimeout> | undefined;
   readonly #idleTimeoutMs: number;
+  readonly #onTimeout: () => void;
 
   /**
    * @param init `expected`: bytes declared by Content-Length, undefined when the body is delimited otherwise;
-   *   `idleTimeoutMs`: longest wait for a byte while the reader wants one
+   *   `idleTimeoutMs`: longest wait for a byte while the reader wants one; `onTimeout`: it was reached
    */
   constructor(
     message: IncomingMessage,
-    { what, expected, idleTimeoutMs }: { what: string; expected: number | undefined; idleTimeoutMs: number },
+    {
+      what,
+      expected,
+      idleTimeoutMs,
+      onTimeout = () => {},
+    }: { what: string; expected: number | undefined; idleTimeoutMs: number; onTimeout?: () => void },
   ) {
     super({ highWaterMark: 64 * 1024 });
     this.#message = message;
     this.#what = what;
     this.#remaining = expected;
     this.#idleTimeoutMs = idleTimeoutMs;
+    this.#onTimeout = onTimeout;
     // An error that comes before the reader listens must not end the process; readers that come later still get it.
     this.on("error", () => {});
     // Whoever reads the body learns of its failure by reading; one that nobody reads must not end the process.
@@ -108,6 +115,7 @@ export class ResponseBody extends Readable {
     this.#idle = setTimeout(() => {
       if (!this.#wanted) return;
       const message = `${this.#what}: no byte of the body for ${this.#idleTimeoutMs} ms`;
+      this.#onTimeout();
       this.destroy(new HttpClientError("timeout", message));
     }, this.#idleTimeoutMs);
   }

@@ -15,6 +15,7 @@ import type { Logger } from "../log/log.ts";
 import { splitProtocols } from "./accept.ts";
 import { Connections } from "./connections.ts";
 import { createDispatcher } from "./dispatch.ts";
+import { keepAccepting } from "./keep-accepting.ts";
 
 /** Where a request came from, and its target before anything was made of it. */
 export interface RequestEnv {
@@ -157,6 +158,7 @@ export async function serve(options: ServeOptions): Promise<Listener> {
   h1.on("clientError", dispatcher.clientError);
 
   await listening(h1, { host, port });
+  keepAccepting(h1);
   h1.on("error", (error) => log?.error("listener failed", { error }));
   const address = h1.address();
   const bound = typeof address === "object" && address !== null ? address.port : port;

@@ -19,6 +19,8 @@ export interface OpenManifestsInit extends Pick<CallerManifestsInit, "access" | 
   /** Bytes of blobs that the host may keep. */
   readonly limitSize: number;
   readonly origins: OriginClient;
+  /** Longest wait for a registry's answer, ms. */
+  readonly timeoutMs: number;
   readonly seeders: readonly URL[];
   readonly http: Pick<ClusterHttp, "request">;
   readonly log: Logger;
@@ -26,10 +28,10 @@ export interface OpenManifestsInit extends Pick<CallerManifestsInit, "access" | 
 
 /** The manifests of a proxy, put together. Dispose of them. */
 export function openManifests(init: OpenManifestsInit): CallerManifests {
-  const { directory, limitSize, origins, seeders, http, access, authorize, staleTags, log } = init;
-  const origin = new OriginManifests({ origins });
+  const { directory, limitSize, origins, timeoutMs, seeders, http, access, authorize, staleTags, log } = init;
+  const origin = new OriginManifests({ origins, timeoutMs });
   const store = new ManifestStore({ directory, limitSize, log });
-  const asked = seeders.length > 0 ? new SeederManifests({ seeders, http, log }) : undefined;
+  const asked = seeders.length > 0 ? new SeederManifests({ seeders, http, budgetMs: timeoutMs / 2, log }) : undefined;
   const stale = staleTags === undefined ? {} : { staleTags };
   const shared = new PublicManifests({ origin, access, store, seeders: asked, ...stale });
   return new CallerManifests({ shared, origin, access, store, authorize, ...stale });
@@ -43,18 +45,22 @@ export interface OpenPublicManifestsInit {
   /** Bytes of blobs that the host may keep. */
   readonly limitSize: number;
   readonly tagTtlMs: number;
+  /** Longest wait for a registry's answer, ms. */
+  readonly timeoutMs: number;
   readonly log: Logger;
 }
 
 /** The manifests of a seeder, put together. @returns with what closes it */
-export function openPublicManifests({ directory, limitSize, origins, tagTtlMs, log }: OpenPublicManifestsInit): {
+export function openPublicManifests(init: OpenPublicManifestsInit): {
   manifests: PublicManifests;
   store: ManifestStore;
 } {
+  const { directory, limitSize, origins, tagTtlMs, timeoutMs, log } = init;
   const store = new ManifestStore({ directory, limitSize, log });
-  const access = new AccessChecker({ origins, log });
+  const access = new AccessChecker({ origins, timeoutMs, log });
+  const origin = new OriginManifests({ origins, timeoutMs });
   return {
     store,
-    manifests: new PublicManifests({ origin: new OriginManifests({ origins }), access, store, tagTtlMs }),
+    manifests: new PublicManifests({ origin, access, store, tagTtlMs }),
   };
 }

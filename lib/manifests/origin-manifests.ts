@@ -3,6 +3,7 @@
  * @module
  */
 import type { HttpResponse } from "../http/client.ts";
+import { hedged } from "../http/hedged.ts";
 import { BodyTooLargeError, readBytes } from "../http/read-bytes.ts";
 import { type Digest, isDigest, parseDigest } from "../registry/digest.ts";
 import { RegistryError, registryErrorCode } from "../registry/errors.ts";
@@ -52,7 +53,7 @@ export interface OriginQuestion {
 
 export interface OriginManifestsInit {
   readonly origins: Pick<OriginClient, "request">;
-  /** Longest wait for the head of an answer, ms. @default 5000 */
+  /** Longest wait for the head of an answer, ms; after half of it the question is sent once more. @default 5000 */
   readonly timeoutMs?: number;
   /** An origin that could not be reached is not asked again for so long, ms. @default 2000 */
   readonly restMs?: number;
@@ -139,7 +140,7 @@ export class OriginManifests {
     if (down && down.until > this.#now()) throw down.error;
     this.#down.delete(upstream.name);
     try {
-      return await this.#origins.request(upstream, {
+      const request = {
         method,
         path: manifestPath(repository, reference),
         headers: {
@@ -147,9 +148,10 @@ export class OriginManifests {
           ...(accept.header === undefined ? {} : { accept: accept.header }),
         },
         caller,
-        signal,
         headersTimeoutMs: this.#timeoutMs,
-      });
+      };
+      const ask = (wanted: AbortSignal) => this.#origins.request(upstream, { ...request, signal: wanted });
+      return await hedged(ask, { afterMs: this.#timeoutMs / 2, signal });
     } catch (cause) {
       throw this.#failed(cause, question);
     }

@@ -46,6 +46,11 @@ export interface Metrics {
   readonly originReads: Counter<"result">;
   /** Pieces that failed their hash, by the kind of source. */
   readonly badPieces: Counter<"kind">;
+  /**
+   * Waits that reached their bound: `first_byte` and `stall` (nothing of a blob, or nothing more, came from others, so its
+   * registry is read), `dial`, `header`, `idle` (of single requests).
+   */
+  readonly timeouts: Counter<"bound">;
   /** Seconds from a blob request to the first byte of its body. */
   readonly timeToFirstByte: Histogram;
   /** The page for `GET /metrics`. */
@@ -71,7 +76,7 @@ export function createMetrics(app: AppName): Metrics {
     manifests: counter("manifests_total", "Manifests answered, by where they came from.", ["source"]),
     cacheHits: counter("cache_hits_total", "Blob requests answered from the cache."),
     cacheMisses: counter("cache_misses_total", "Blob requests that began a fetch."),
-    cacheBytes: gauge("cache_bytes", "Bytes of committed blobs."),
+    cacheBytes: gauge("cache_bytes", "Bytes of committed blobs, and of files that the disk refuses to remove."),
     cacheBlobs: gauge("cache_blobs", "Number of committed blobs."),
     evictions: counter("evictions_total", "Blobs that left the cache, by reason.", ["reason"]),
     resumedBytes: counter("resumed_bytes_total", "Bytes of earlier attempts that were taken up again."),
@@ -82,6 +87,7 @@ export function createMetrics(app: AppName): Metrics {
     announces: counter("announces_total", "Announces, by result.", ["result"]),
     originReads: counter("origin_reads_total", "Reads of a blob at its origin, by result.", ["result"]),
     badPieces: counter("bad_pieces_total", "Pieces that failed their hash, by kind of source.", ["kind"]),
+    timeouts: counter("timeouts_total", "Waits that reached their bound.", ["bound"]),
     timeToFirstByte: new Histogram({
       name: "eagle_time_to_first_byte_seconds",
       help: "Seconds from a blob request to the first byte of its body.",

@@ -17,7 +17,13 @@ const blob = patternBytes(600_000);
 const failsWith = (code: RegistryErrorCode) => (error: unknown) =>
   error instanceof RegistryError && error.code === code;
 
-type ReadOptions = { start?: number; end?: number; progressTimeoutMs?: number; signal?: AbortSignal };
+type ReadOptions = {
+  start?: number;
+  end?: number;
+  progressTimeoutMs?: number;
+  firstStallMs?: number;
+  signal?: AbortSignal;
+};
 
 /** Runs with a registry that answers its n-th request (from 0) by `answer`. */
 async function withOrigin(
@@ -139,6 +145,37 @@ test("a stall is answered by asking anew, once; a second one ends the read", asy
   await withOrigin(
     () => {},
     async ({ read }) => assert.rejects(read({ progressTimeoutMs: 100 }), failsWith("timeout")),
+  );
+});
+
+test("the first silence is short: before the head of an answer, or in its body", async () => {
+  const options = { progressTimeoutMs: 5000, firstStallMs: 50 };
+  await withOrigin(
+    (req, res, n) => {
+      if (n > 0) serveBlob(req, res, blob);
+    },
+    async ({ server, read }) => {
+      const began = performance.now();
+      assert.ok(same(await collect((await read(options)).body)));
+      assert.ok(performance.now() - began < 2000);
+      assert.equal(server.seen.length, 2);
+    },
+  );
+  await withOrigin(
+    (req, res, n) => serveBlob(req, res, blob, n === 0 ? { stallAfter: 100_000 } : {}),
+    async ({ server, read }) => {
+      const began = performance.now();
+      assert.ok(same(await collect((await read(options)).body)));
+      assert.ok(performance.now() - began < 2000);
+      assert.equal(server.seen.length, 2);
+    },
+  );
+  await withOrigin(
+    () => {},
+    async ({ server, read }) => {
+      await assert.rejects(read({ progressTimeoutMs: 300, firstStallMs: 50 }), failsWith("timeout"));
+      assert.equal(server.seen.length, 2, "not for ever");
+    },
   );
 });
 

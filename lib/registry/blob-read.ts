@@ -43,6 +43,10 @@ export interface BlobReadInit {
   signal?: AbortSignal;
   /** An origin that sends no byte for so long is asked anew, once. @default 30000 */
   progressTimeoutMs?: number;
+  /** The same for the head of an answer. @default progressTimeoutMs */
+  headersTimeoutMs?: number;
+  /** The first silence, of either kind, is at most so long: a connection that has died is soon found out. @default none */
+  firstStallMs?: number;
   /** For the jitter of the pauses between attempts. @default Math.random */
   random?: () => number;
 }
@@ -65,7 +69,7 @@ export async function openBlobRead(init: BlobReadInit): Promise<BlobRead> {
   }
   const reader = new BlobReader(init);
   try {
-    await reader.open();
+    await reader.begin();
   } catch (error) {
     reader.close();
     throw error;
@@ -77,6 +81,9 @@ class BlobReader implements BlobRead {
   readonly body: AsyncIterable<Uint8Array>;
   readonly #init: BlobReadInit;
   readonly #progressTimeoutMs: number;
+  readonly #headersTimeoutMs: number;
+  /** Attempts that ended in silence. */
+  #stalls = 0;
   readonly #controller = new AbortController();
   readonly #first: number;
   /** Offset of the byte that is to be given out next. */
@@ -102,6 +109,7 @@ class BlobReader implements BlobRead {
     this.#position = this.#first;
     this.#end = init.end;
     this.#progressTimeoutMs = init.progressTimeoutMs ?? 30_000;
+    this.#headersTimeoutMs = init.headersTimeoutMs ?? this.#progressTimeoutMs;
     const bytes = this.#read();
     this.body = {
       [Symbol.asyncIterator]: () => ({
@@ -138,8 +146,23 @@ class BlobReader implements BlobRead {
     this.#response?.destroy(new RegistryError("aborted", `${this.#init.what}: the caller left`));
   };
 
+  /** The first request, sent once more when the origin keeps silent. */
+  async begin(): Promise<void> {
+    try {
+      await this.#open();
+    } catch (error) {
+      if (!(error instanceof RegistryError) || error.code !== "timeout" || ++this.#stalls > maxStalls) throw error;
+      await this.#open();
+    }
+  }
+
+  /** How long the origin may be silent now, ms. */
+  #patience(ms: number): number {
+    return this.#stalls > 0 ? ms : Math.min(ms, this.#init.firstStallMs ?? ms);
+  }
+
   /** One request from `#position` on; sets what describes its response. */
-  async open(): Promise<void> {
+  async #open(): Promise<void> {
     const { send, what } = this.#init;
     const end = this.#end;
     const signal = this.#controller.signal;
@@ -150,7 +173,7 @@ class BlobReader implements BlobRead {
       response = await send({
         headers: { "accept-encoding": "identity", ...(this.#withoutRange ? {} : { range }) },
         signal,
-        headersTimeoutMs: this.#progressTimeoutMs,
+        headersTimeoutMs: this.#patience(this.#headersTimeoutMs),
       });
     } catch (error) {
       throw toRegistryError(error, what, signal);
@@ -216,7 +239,7 @@ class BlobReader implements BlobRead {
       // `bytes=0-` always fits, except for an empty blob: an origin that is at odds with Range.
       discard(response);
       this.#withoutRange = true;
-      await this.open();
+      await this.#open();
       return false;
     }
     if (this.#position > this.#first) {
@@ -241,13 +264,12 @@ class BlobReader implements BlobRead {
 
   async *#read(): AsyncGenerator<Uint8Array, void, undefined> {
     let failures = 0;
-    let stalls = 0;
     let mark = this.#position;
     try {
       while (!this.#finished()) {
         let failure: RegistryError;
         try {
-          if (this.#response === undefined) await this.open();
+          if (this.#response === undefined) await this.#open();
           yield* this.#readResponse();
           if (this.#finished()) return;
           failure = this.#error("unavailable", `the body ended at byte ${this.#position}`);
@@ -259,13 +281,13 @@ class BlobReader implements BlobRead {
         // An origin without Range sends all again each time: there progress pays for no further attempts.
         if (this.#ranged && this.#position - mark >= minProgress) {
           failures = 0;
-          stalls = 0;
+          this.#stalls = 0;
           mark = this.#position;
         }
-        if (failure.code === "timeout") stalls++;
+        if (failure.code === "timeout") this.#stalls++;
         const pauseMs = pausesMs[failures];
         failures++;
-        if (pauseMs === undefined || stalls > maxStalls) throw failure;
+        if (pauseMs === undefined || this.#stalls > maxStalls) throw failure;
         if (pauseMs > 0) await pause(pauseMs * (0.5 + (this.#init.random ?? Math.random)()), this.#controller.signal);
       }
     } finally {
@@ -283,14 +305,15 @@ class BlobReader implements BlobRead {
     const response = this.#response;
     if (response === undefined) return;
     const { what } = this.#init;
+    const patienceMs = this.#patience(this.#progressTimeoutMs);
     const limit = Math.min(this.#end ?? Number.POSITIVE_INFINITY, this.#responseEnd ?? Number.POSITIVE_INFINITY);
     let waiting = true;
     // Runs only while we wait for the origin: a slow reader is no fault of it.
     const onStall = () => {
       if (!waiting) return;
-      response.destroy(new RegistryError("timeout", `${what}: no byte for ${this.#progressTimeoutMs} ms`));
+      response.destroy(new RegistryError("timeout", `${what}: no byte for ${patienceMs} ms`));
     };
-    let timer = setTimeout(onStall, this.#progressTimeoutMs);
+    let timer = setTimeout(onStall, patienceMs);
     try {
       for await (const chunk of response as AsyncIterable<Uint8Array>) {
         waiting = false;
@@ -305,7 +328,7 @@ class BlobReader implements BlobRead {
         if (this.#position >= limit && !(this.#delimited && limit === this.#responseEnd)) return;
         waiting = true;
         clearTimeout(timer);
-        timer = setTimeout(onStall, this.#progressTimeoutMs);
+        timer = setTimeout(onStall, patienceMs);
       }
       if (this.#responseEnd === undefined) {
         if (this.#skip > 0) throw this.#error("range", "starts after its end");

@@ -171,16 +171,15 @@ export class OriginClient {
    * Opens a blob at the origin. Resolves when the origin has begun to answer; the body then goes on over cut
    * connections and stalls by asking for the rest, see {@link BlobRead}. The bytes are not checked against the digest.
    * @param init.start first byte; @param init.end exclusive
-   * @param init.progressTimeoutMs an origin that sends nothing for so long is asked anew once, then given up (ms)
+   * @param init.progressTimeoutMs an origin that sends nothing for so long is asked anew once, then given up (ms);
+   * `headersTimeoutMs` is for the head of its answer, `firstStallMs` for the first time
    * @throws RegistryError for any answer but 200 and 206: not_found, unauthorized (with challenge), denied, ...
    */
   async readBlob(
     upstream: Upstream,
     repository: string,
     digest: Digest,
-    init: Pick<BlobReadInit, "start" | "end" | "wholeUnlessRanged" | "signal" | "progressTimeoutMs"> & {
-      caller: Caller;
-    },
+    init: Omit<BlobReadInit, "send" | "what" | "random"> & { caller: Caller },
   ): Promise<BlobRead> {
     const { caller, ...rest } = init;
     const path = blobPath(repository, digest);

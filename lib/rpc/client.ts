@@ -25,6 +25,8 @@ export interface MetaInfoClientOptions {
   deadlineMs?: number;
   /** And each further event in this, ms. @default 30000 */
   progressTimeoutMs?: number;
+  /** One of the two was over. */
+  onTimeout?(bound: "header" | "idle"): void;
   backoff?: Backoff;
   log?: Logger;
   /** Monotonic clock of the back-off, ms. */
@@ -78,6 +80,7 @@ export class MetaInfoClient implements AsyncDisposable {
   readonly #balancer: Balancer;
   readonly #deadlineMs: number;
   readonly #progressTimeoutMs: number;
+  readonly #onTimeout: (bound: "header" | "idle") => void;
   readonly #log: Logger | undefined;
   readonly #cluster: ClusterAuth;
   readonly #closing = new AbortController();
@@ -87,6 +90,7 @@ export class MetaInfoClient implements AsyncDisposable {
     policy,
     deadlineMs = 5000,
     progressTimeoutMs = 30_000,
+    onTimeout = () => {},
     backoff,
     log,
     now,
@@ -105,6 +109,7 @@ export class MetaInfoClient implements AsyncDisposable {
     });
     this.#deadlineMs = deadlineMs;
     this.#progressTimeoutMs = progressTimeoutMs;
+    this.#onTimeout = onTimeout;
     this.#log = log;
   }
 
@@ -208,6 +213,7 @@ export class MetaInfoClient implements AsyncDisposable {
         progressTimeoutMs: this.#progressTimeoutMs,
         ...(explain && { explain }),
         onEnd: (reason) => {
+          if (isLate(reason) && !signal.aborted) this.#onTimeout(begun ? "idle" : "header");
           // A seeder that has spoken and then falls silent may be waiting for its origin: only a broken connection is an outage.
           if (begun && reason !== undefined && !signal.aborted && !isLate(reason))
             this.#settle(endpoint, lease, reason);

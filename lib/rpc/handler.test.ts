@@ -253,6 +253,15 @@ describe("errors", () => {
     } finally {
       await server.kill();
     }
+    const wrong = new MetaInfoError("internal", "the origin's bytes have another digest");
+    const honest = await startSeeder(failingService(wrong), { http: 1, log });
+    try {
+      const response = await unary(honest, { type: "application/json", body: JSON.stringify({ url: testUrl }) });
+      assert.deepEqual(await response.json(), { code: "internal", message: wrong.message });
+      assert.equal(lines.length, 1, "an answer is no defect");
+    } finally {
+      await honest.kill();
+    }
   });
 });
 

@@ -9,7 +9,7 @@ import { ClusterAuth } from "../cluster/cluster-auth.ts";
 import { isPartNodeRequest } from "../cluster/received.ts";
 import type { NodeHandler } from "../http/server.ts";
 import type { Logger } from "../log/log.ts";
-import { toConnectError } from "./errors.ts";
+import { MetaInfoError, toConnectError } from "./errors.ts";
 import { toMessage } from "./events.ts";
 import { MetaInfo, type MetaInfoRequest } from "./gen/metainfo/metainfo_pb.ts";
 import {
@@ -65,7 +65,8 @@ export function metaInfoHandler(
   function failure(reason: unknown, context: HandlerContext): ConnectError {
     if (context.signal.aborted) return ConnectError.from(context.signal.reason, Code.Canceled);
     const error = toConnectError(reason);
-    if (error.code === Code.Internal)
+    // What is wrong with a blob or its origin is an answer, and no fault of the service.
+    if (error.code === Code.Internal && !(reason instanceof MetaInfoError))
       log?.error("MetaInfo call failed", { method: context.method.name, error: reason });
     return error;
   }

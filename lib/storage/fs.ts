@@ -4,11 +4,10 @@
  */
 
 import { randomUUID } from "node:crypto";
-import type { Stats } from "node:fs";
+import type { Dir, Stats } from "node:fs";
 import {
   type FileHandle,
   lstat,
-  mkdir,
   open,
   opendir,
   readFile,
@@ -23,7 +22,7 @@ import { dirname, join, resolve } from "node:path";
 import { abortable } from "./abortable.ts";
 import { withReason } from "./disk-trouble.ts";
 import { fileStream } from "./file-stream.ts";
-import { acquireLock, type Lock } from "./lock.ts";
+import { RootClaim } from "./root-claim.ts";
 import {
   type AbortOptions,
   type BlobEntry,
@@ -52,37 +51,36 @@ export class FsStorage implements Storage {
   readonly #dataDir: string;
   readonly #torrentDir: string;
   readonly #partialDir: string;
-  readonly #lock: Lock;
+  /** None where it is only looked at. */
+  #claim: RootClaim | undefined;
 
-  private constructor(rootDirectory: string, lock: Lock) {
+  private constructor(rootDirectory: string) {
     this.#dataDir = join(rootDirectory, "data");
     this.#torrentDir = join(rootDirectory, "torrents");
     this.#partialDir = join(rootDirectory, "partial");
-    this.#lock = lock;
   }
 
   /**
-   * Opens a root directory, making what is missing, and sweeps drafts that a killed process left.
+   * Opens a root directory, making what is missing, and sweeps drafts that a killed process left. With `onTrouble` a disk
+   * that is full, read-only or failing does not hinder that: what is stored can be read, and the rest is made up for.
    *
    * @throws StorageError "locked" when another process works on it, "io" or "no_space" when it cannot be used
    */
-  static async open({ rootDirectory }: StorageOptions): Promise<FsStorage> {
+  static async open({ rootDirectory, onTrouble }: StorageOptions): Promise<FsStorage> {
     const root = resolve(rootDirectory);
-    await translated(`cannot make the directory ${root}`, mkdir(root, { recursive: true }));
-    const lock = await acquireLock(join(root, "lock"));
+    const storage = new FsStorage(root);
+    const directories = [storage.#dataDir, storage.#torrentDir, storage.#partialDir];
+    storage.#claim = await RootClaim.claim({ root, directories, onTrouble });
     try {
-      const storage = new FsStorage(root, lock);
-      for (const directory of [storage.#dataDir, storage.#torrentDir, storage.#partialDir]) {
-        await translated(`cannot make the directory ${directory}`, mkdir(directory, { recursive: true }));
-      }
-      for await (const name of fileNames(storage.#partialDir)) {
-        if (await storage.#isScrap(name)) await rm(join(storage.#partialDir, name), { force: true });
-      }
-      return storage;
+      await storage.#sweep();
     } catch (error) {
-      await lock.release();
-      throw error;
+      // What is left takes a little room, no more.
+      if (!onTrouble) {
+        await storage.close();
+        throw error;
+      }
     }
+    return storage;
   }
 
   /**
@@ -93,7 +91,7 @@ export class FsStorage implements Storage {
    */
   static async look({ rootDirectory }: StorageOptions): Promise<FsStorage> {
     const root = resolve(rootDirectory);
-    const storage = new FsStorage(root, { async release() {} });
+    const storage = new FsStorage(root);
     const about = `${root} is no root directory of Eagle's blobs`;
     const info = await translated(about, stat(storage.#dataDir));
     if (!info.isDirectory()) throw new StorageError("io", about);
@@ -211,12 +209,17 @@ export class FsStorage implements Storage {
   }
 
   async freeSpace(): Promise<DiskSpace> {
-    const { bavail, blocks, bsize } = await translated("cannot measure the disk", statfs(this.#dataDir));
+    const measured = statfs(this.#dataDir).catch((cause) => {
+      // Not made yet: see `open`.
+      if (codeOf(cause) !== "ENOENT") throw cause;
+      return statfs(dirname(this.#dataDir));
+    });
+    const { bavail, blocks, bsize } = await translated("cannot measure the disk", measured);
     return { free: bavail * bsize, total: blocks * bsize };
   }
 
   async close(): Promise<void> {
-    await this.#lock.release();
+    await this.#claim?.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -259,6 +262,12 @@ export class FsStorage implements Storage {
       }
     } finally {
       await handle.close();
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    for await (const name of fileNames(this.#partialDir)) {
+      if (await this.#isScrap(name)) await rm(join(this.#partialDir, name), { force: true });
     }
   }
 
@@ -340,7 +349,14 @@ async function* entries(directory: string, suffix: string, prefix: string): Asyn
 }
 
 async function* fileNames(directory: string): AsyncGenerator<string> {
-  const open = await translated(`cannot list ${directory}`, opendir(directory));
+  let open: Dir;
+  try {
+    open = await opendir(directory);
+  } catch (cause) {
+    // Not made yet, on a disk that refused it at the start.
+    if (codeOf(cause) === "ENOENT") return;
+    throw failure(`cannot list ${directory}`, cause);
+  }
   for await (const entry of open) yield entry.name;
 }
 

@@ -23,6 +23,7 @@ export { type FileStreamOptions, fileStream } from "./file-stream.ts";
 export { FsStorage } from "./fs.ts";
 export type { ObjectEntry, ObjectStore } from "./object-store.ts";
 export type { RemoteStorageOptions } from "./remote/remote-storage.ts";
+export type { OnDiskTrouble } from "./root-claim.ts";
 export type { S3Config } from "./s3/config.ts";
 export type { S3StorageOptions } from "./s3/index.ts";
 export {
@@ -34,6 +35,7 @@ export {
   type BlobSource,
   type BlobStat,
   type ByteRange,
+  type Copies,
   type DiskSpace,
   isBlobId,
   type RemoteAccess,

@@ -73,7 +73,8 @@ export async function acquireLock(path: string): Promise<Lock> {
     const about = withReason(`cannot write the lock file ${path}`, cause);
     throw new StorageError("io", advice ? `${about}; ${advice}` : about, { cause });
   } finally {
-    await rm(draft, { force: true });
+    // A read-only disk refuses this too, and the draft was never there.
+    await rm(draft, { force: true }).catch(() => {});
   }
 }
 

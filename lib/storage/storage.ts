@@ -7,6 +7,7 @@
  */
 
 import type { ObjectStore } from "./object-store.ts";
+import type { OnDiskTrouble } from "./root-claim.ts";
 
 /** How large a blob is and when it was touched. */
 export interface BlobStat {
@@ -171,8 +172,30 @@ export interface RemoteAccess {
   /** Frees room for a blob of so many bytes that is about to arrive on this host's disk. */
   makeRoom(bytes: number): Promise<void>;
 
+  /** Whole copies in the hot tier, which are read without being verified again. Use of them is not counted as such. */
+  readonly copies: Copies;
+
   /** A link for an hour by which anybody reads the blob past this host; undefined where none is allowed. */
   link(id: string): Promise<URL | undefined>;
+}
+
+/** This host's whole copies of what is stored elsewhere. */
+export interface Copies {
+  ids(): Iterable<string>;
+
+  /** Bytes of a copy; undefined where there is no whole one. */
+  size(id: string): number | undefined;
+
+  /**
+   * Gives the copy up, or what pieces there are. What is stored elsewhere stays.
+   *
+   * @param options.damaged never to be read again, whatever the disk says
+   * @throws StorageError when the disk refuses
+   */
+  remove(id: string, options?: { damaged?: boolean }): Promise<void>;
+
+  /** Gives up what nobody has read for so long, ms; pieces as well. */
+  dropUnused(ttlMs: number): void;
 }
 
 /** How a blob is cut, and how a piece is known to be right. */
@@ -202,6 +225,8 @@ export interface DiskSpace {
 export interface StorageOptions {
   /** Directory that holds everything; made when missing. One process at a time. */
   readonly rootDirectory: string;
+  /** With it a disk that takes no writes is no reason not to open; see `RootClaim`. */
+  readonly onTrouble?: OnDiskTrouble;
 }
 
 /** The blob (or its metainfo) is not stored. */

@@ -18,6 +18,8 @@ export interface CachePlace {
   readonly limitSize?: number;
   /** Id of the process that works on it, if any does. */
   readonly owner: number | undefined;
+  /** A seeder stores its blobs elsewhere: where, in words. Here are no more than copies of some. */
+  readonly copiesOf?: string;
 }
 
 /**
@@ -25,19 +27,40 @@ export interface CachePlace {
  * @throws ConfigError; StorageError when there is no such cache.
  */
 export async function findCache(from: { root: string } | { config: string }): Promise<CachePlace> {
-  const { rootDirectory, limitSize } = "root" in from ? { rootDirectory: from.root } : configured(from.config);
+  const { rootDirectory, ...known }: Configured =
+    "root" in from ? { rootDirectory: from.root } : configured(from.config);
   const root = resolve(rootDirectory);
+  const storage = await FsStorage.look({ rootDirectory: root });
+  const copiesOf = known.copiesOf ?? ("root" in from && (await holdsCopies(storage)) ? "another storage" : undefined);
   return {
     rootDirectory: root,
-    storage: await FsStorage.look({ rootDirectory: root }),
+    storage,
     owner: await ownerOf(join(root, "lock")),
-    ...(limitSize === undefined ? {} : { limitSize }),
+    ...known,
+    ...(copiesOf === undefined ? {} : { copiesOf }),
   };
 }
 
-function configured(file: string): { rootDirectory: string; limitSize: number } {
-  if (isSeeders(file)) return loadConfig(seederConfigSchema, { app: "seeder", file }).seederCfg;
-  return loadConfig(proxyConfigSchema, { app: "proxy", file }).clientCfg;
+type Configured = Pick<CachePlace, "rootDirectory" | "limitSize" | "copiesOf">;
+
+function configured(file: string): Configured {
+  if (!isSeeders(file)) {
+    const { rootDirectory, limitSize } = loadConfig(proxyConfigSchema, { app: "proxy", file }).clientCfg;
+    return { rootDirectory, limitSize };
+  }
+  const { rootDirectory, limitSize, storageBackend, s3 } = loadConfig(seederConfigSchema, {
+    app: "seeder",
+    file,
+  }).seederCfg;
+  const elsewhere = { fs: undefined, s3: `bucket ${s3.bucket}`, memory: "the seeder's memory" }[storageBackend];
+  return { rootDirectory, limitSize, ...(elsewhere === undefined ? {} : { copiesOf: elsewhere }) };
+}
+
+/** Blobs without any metainfo are a seeder's copies: the metainfo is where the blobs are stored. */
+async function holdsCopies(storage: FsStorage): Promise<boolean> {
+  for await (const _ of storage.listMetaInfo()) return false;
+  for await (const _ of storage.list()) return true;
+  return false;
 }
 
 /** By its sections; what is wrong with the file is said when it is loaded. */

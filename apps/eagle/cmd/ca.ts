@@ -5,9 +5,10 @@
 import { X509Certificate } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { parseFlags, UsageError } from "../../../lib/cli/flags.ts";
+import { UsageError } from "../../../lib/cli/flags.ts";
 import { parseEndpoint } from "../../../lib/config/index.ts";
 import { createAuthority } from "../../../lib/tls/certificate.ts";
+import { command } from "./command.ts";
 import { parsed } from "./values.ts";
 
 const COMMAND = "eagle ca";
@@ -34,12 +35,7 @@ const SPEC = {
 } as const;
 
 /** @returns 0 */
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, wantsHelp, help } = parseFlags(SPEC, args);
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values }) => {
   const days = daysValue(values.days);
   const hosts = [...new Set(values.host.flatMap(hostsOf))];
   const name = parsed(values.name, { command: COMMAND, flag: "--name" }, nameValue);
@@ -55,7 +51,7 @@ export async function run(args: readonly string[]): Promise<number> {
     advice({ certFile, keyFile, registries: values.host, until: new X509Certificate(cert).validTo }),
   );
   return 0;
-}
+});
 
 function hostsOf(registry: string): string[] {
   const url = parsed(registry, { command: COMMAND, flag: "--host" }, () =>

@@ -10,7 +10,7 @@ import { BlobStore } from "../../../lib/bt/blob-store.ts";
 import { type TestBlob, testBlob } from "../../../lib/bt/testing/blobs.ts";
 import { silentLogger } from "../../../lib/log/log.ts";
 import { createMetrics } from "../../../lib/metrics/metrics.ts";
-import { FsStorage } from "../../../lib/storage/index.ts";
+import { FsStorage, type Storage, storageBackends } from "../../../lib/storage/index.ts";
 import { eagle } from "../testing/run-eagle.ts";
 import { tempDirectory } from "../testing/temp-directory.ts";
 
@@ -18,9 +18,9 @@ const blobs = [testBlob(1_200_000), testBlob(900_000, { seed: 5 }), testBlob(700
 const [first, second, third] = blobs as [TestBlob, TestBlob, TestBlob];
 
 /** A host's directory with all blobs, the first of them public; as long as it is not disposed of, the host works on it. */
-async function hostAt(rootDirectory: string): Promise<BlobStore> {
+async function hostAt(rootDirectory: string, storage?: Storage): Promise<BlobStore> {
   const store = new BlobStore({
-    storage: await FsStorage.open({ rootDirectory }),
+    storage: storage ?? (await FsStorage.open({ rootDirectory })),
     limitSize: 10_000_000,
     minFree: () => 0,
     log: silentLogger,
@@ -116,6 +116,35 @@ test("finds damage, removes it, and works where nobody runs", async () => {
   assert.deepEqual(lines(rest.stdout), [{ digest: first.digest.toString(), removed: true }]);
   assert.equal((await eagle(["cache", "ls", "--root", dir.path])).stdout, "no blobs\n");
   assert.deepEqual(await readdir(join(dir.path, "torrents")), []);
+});
+
+test("of a seeder that stores elsewhere: its copies, and no more", async () => {
+  await using dir = await tempDirectory();
+  const root = join(dir.path, "root");
+  const storage = await storageBackends.memory({ rootDirectory: root });
+  const store = await hostAt(root, storage);
+  const config = join(dir.path, "seeder.yaml");
+  await writeFile(
+    config,
+    `seederCfg: { rootDirectory: ${root}, limitSize: 10M, storageBackend: s3, s3: { bucket: layers } }\n`,
+  );
+  const told = await eagle(["cache", "stats", "--config", config]);
+  assert.match(told.stdout, /^blobs +3, copies of what is in bucket layers$/m, told.stderr);
+  const facts = JSON.parse((await eagle(["cache", "stats", "--root", root, "--json"])).stdout);
+  assert.deepEqual([facts.copiesOf, facts.bytes, facts.ofPieces], ["another storage", 2_800_000, 0]);
+  const listed = await eagle(["cache", "ls", "--root", root, "--json"]);
+  assert.deepEqual(new Set(lines(listed.stdout).map(({ public: isPublic }) => isPublic)), new Set([null]));
+  const file = await open(fileOf(root, third), "r+");
+  await file.write(Buffer.from([1 ^ third.bytes[5]!]), 0, 1, 5);
+  await file.close();
+  const verified = await eagle(["cache", "verify", "--root", root, "--quiet", "--rm"]);
+  assert.equal(verified.code, 1);
+  assert.match(verified.stdout, new RegExp(`3 blobs .*: 1 damaged\nremoved the copy of ${third.digest}`));
+  const removed = await eagle(["cache", "rm", "--config", config, second.digest.toString()]);
+  assert.deepEqual([removed.code, removed.stdout], [0, `removed the copy of ${second.digest}\n`], removed.stderr);
+  assert.deepEqual(await readdir(join(root, "data")), [`${first.digest.hex}.layer`]);
+  for (const of of blobs) assert.equal(store.has(of.digest), "committed", "what is stored stays");
+  await store[Symbol.asyncDispose]();
 });
 
 test("what cannot be done is said in words", async () => {

@@ -2,7 +2,7 @@
  * `eagle cache`: what a proxy or seeder keeps on its disk.
  * @module
  */
-import { parseFlags, UsageError } from "../../../lib/cli/flags.ts";
+import { UsageError } from "../../../lib/cli/flags.ts";
 import { Progress } from "../../../lib/cli/progress.ts";
 import { formatBytes } from "../../../lib/cli/quantities.ts";
 import { renderTable } from "../../../lib/cli/table.ts";
@@ -12,6 +12,7 @@ import { type CachePlace, findCache } from "../cache/place.ts";
 import { removeBlobs } from "../cache/remove.ts";
 import { type StoredBlob, storedBlobs, storedMetainfo } from "../cache/stored.ts";
 import { damageOf } from "../cache/verify.ts";
+import { command } from "./command.ts";
 import { interruptible } from "./interruptible.ts";
 
 const COMMAND = "eagle cache";
@@ -20,7 +21,7 @@ const VERBS = ["ls", "stats", "verify", "rm"] as const;
 const SPEC = {
   name: COMMAND,
   about:
-    "Shows what a proxy or seeder keeps on its disk, checks it, and removes from it; whether it runs or not. ls: the blobs, most recently used first. stats: how full it is. verify: reads blobs again and tells which the disk has damaged (exit code 1). rm: removes blobs; a running proxy or seeder does it itself, so that the others hear of it.",
+    "Shows what a proxy or seeder keeps on its disk, checks it, and removes from it; whether it runs or not. ls: the blobs, most recently used first. stats: how full it is. verify: reads blobs again and tells which the disk has damaged (exit code 1). rm: removes blobs; a running proxy or seeder does it itself, so that the others hear of it. Of a seeder that stores blobs elsewhere (a bucket) all this is about the copies on its disk: what is stored stays.",
   flags: {
     root: { type: "string", value: "DIR", about: "The rootDirectory that it keeps blobs in." },
     config: { type: "string", short: "c", value: "FILE", about: "Its configuration file, which names that directory." },
@@ -54,12 +55,7 @@ interface Options {
 }
 
 /** @returns 0; 1 when a blob is damaged or could not be removed */
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, args: words, wantsHelp, help } = parseFlags(SPEC, args);
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values, args: words }) => {
   const { root, config, ...options } = values;
   const verb = verbOf(words[0]!);
   if ((root === undefined) === (config === undefined)) throw usage("say which cache: --root DIR or --config FILE");
@@ -69,7 +65,7 @@ export async function run(args: readonly string[]): Promise<number> {
   if (verb === "stats" && words.length > 1) throw usage("stats is about the whole cache");
   const place = await findCache(root === undefined ? { config: config! } : { root });
   return await interruptible((signal) => ACTIONS[verb]({ place, words: words.slice(1), ...options, signal }));
-}
+});
 
 type Verb = (typeof VERBS)[number];
 
@@ -130,7 +126,7 @@ async function verify({ place, words, rm, json, quiet, signal }: Options): Promi
     done += bytes;
     progress?.update({ done, total });
   };
-  const options = { withoutMetainfo: await isCopy(storage), signal, onBytes };
+  const options = { withoutMetainfo: place.copiesOf !== undefined, signal, onBytes };
   try {
     for (const blob of blobs) {
       const [damage, error] = await damageOf(storage, blob, options).then(
@@ -153,12 +149,6 @@ async function verify({ place, words, rm, json, quiet, signal }: Options): Promi
   if (!rm || damaged.length === 0) return damaged.length + failed.length > 0 ? 1 : 0;
   await removeAndTell(damaged, { place, json, signal });
   return 1;
-}
-
-/** A seeder's copies of what is in a bucket: their metainfo is there. */
-async function isCopy(storage: CachePlace["storage"]): Promise<boolean> {
-  for await (const _ of storage.listMetaInfo()) return false;
-  return true;
 }
 
 function summary(
@@ -184,7 +174,8 @@ async function removeAndTell(
   const removals = await removeBlobs(place, digests, signal);
   for (const { digest, error } of removals) {
     if (json) print({ digest, removed: error === undefined, error });
-    else process.stdout.write(error === undefined ? `removed ${digest}\n` : `${digest} is still there: ${error}\n`);
+    else if (error !== undefined) process.stdout.write(`${digest} is still there: ${error}\n`);
+    else process.stdout.write(`removed ${place.copiesOf === undefined ? "" : "the copy of "}${digest}\n`);
   }
   return removals.every(({ error }) => error === undefined);
 }

@@ -2,9 +2,9 @@
  * `eagle demo`: Eagle at work, on this machine alone.
  * @module
  */
-import { parseFlags } from "../../../lib/cli/flags.ts";
 import { createLogger } from "../../../lib/log/log.ts";
 import { runDemo } from "../demo/demo.ts";
+import { command } from "./command.ts";
 import { interruptible } from "./interruptible.ts";
 import { sizeValue } from "./values.ts";
 
@@ -27,12 +27,7 @@ const SPEC = {
 } as const;
 
 /** @returns 0, or 1 when the second proxy took blobs from the registry or the registry sent a blob more than once */
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, wantsHelp, help } = parseFlags(SPEC, args);
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values }) => {
   const bounds = { command: COMMAND, flag: "--size", min: 1024 ** 2, max: 4 * 1024 ** 3 };
   const size = sizeValue(values.size, bounds);
   const log = createLogger({ name: "eagle", level: values["log-level"] });
@@ -42,4 +37,4 @@ export async function run(args: readonly string[]): Promise<number> {
   if (faults.length === 0)
     print("All is well: every blob left the origin once, and proxy 2 took none of them from it.\n");
   return faults.length === 0 ? 0 : 1;
-}
+});

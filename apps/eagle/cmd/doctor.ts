@@ -2,12 +2,12 @@
  * `eagle doctor`: looks at this host and says what to change.
  * @module
  */
-import { parseFlags } from "../../../lib/cli/flags.ts";
 import { ConfigError, loadConfig, type ProxyConfig, proxyConfigSchema } from "../../../lib/config/index.ts";
 import { type Check, type DoctorContext, renderChecks } from "../doctor/check.ts";
 import { checkEngines } from "../doctor/engines.ts";
 import { checkCertificates, checkDisk, checkPorts } from "../doctor/place.ts";
 import { checkReach } from "../doctor/reach.ts";
+import { command } from "./command.ts";
 import { interruptible } from "./interruptible.ts";
 
 /** No look takes longer, ms. */
@@ -31,12 +31,7 @@ const SPEC = {
 } as const;
 
 /** @returns 0, or 1 when a check failed */
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, wantsHelp, help } = parseFlags(SPEC, args);
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values }) => {
   const checks = await interruptible((signal) =>
     examine(values.config, {
       root: values.root,
@@ -47,7 +42,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const isWell = checks.every(({ status }) => status !== "fail");
   process.stdout.write(values.json ? `${JSON.stringify({ ok: isWell, checks })}\n` : renderChecks(checks));
   return isWell ? 0 : 1;
-}
+});
 
 async function examine(file: string | undefined, context: DoctorContext): Promise<Check[]> {
   let config: ProxyConfig;

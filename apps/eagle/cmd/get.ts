@@ -4,7 +4,7 @@
  */
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { parseFlags, UsageError } from "../../../lib/cli/flags.ts";
+import { UsageError } from "../../../lib/cli/flags.ts";
 import { formatBytes, formatDuration } from "../../../lib/cli/quantities.ts";
 import { parseEndpoint } from "../../../lib/config/index.ts";
 import { withCleanup } from "../../../lib/lifecycle/cleanup.ts";
@@ -19,6 +19,7 @@ import { machinePlatform, parsePlatform } from "../pull/platform.ts";
 import { openPullSource, type PullSource } from "../pull/pull-source.ts";
 import { type BlobTarget, type ImageTarget, parseTarget } from "../pull/target.ts";
 import { verified } from "../pull/verified.ts";
+import { command } from "./command.ts";
 import { interruptible } from "./interruptible.ts";
 import { parsed } from "./values.ts";
 
@@ -95,12 +96,7 @@ const SPEC = {
 } as const;
 
 /** @returns 0, also when everything was there already */
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, args: words, wantsHelp, help } = parseFlags(SPEC, args);
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values, args: words }) => {
   const target = parsed(words[0]!, { command: COMMAND, flag: "IMAGE|URL" }, parseTarget);
   const platform = platformOf(values);
   const proxy =
@@ -136,7 +132,7 @@ export async function run(args: readonly string[]): Promise<number> {
   );
   process.stdout.write(`${text}\n`);
   return 0;
-}
+});
 
 interface GetOptions {
   readonly source: PullSource;

@@ -4,7 +4,6 @@
  */
 
 import { decodeMetainfo, infoHash } from "../../../lib/bt/metainfo.ts";
-import { parseFlags } from "../../../lib/cli/flags.ts";
 import { Progress } from "../../../lib/cli/progress.ts";
 import { formatBytes } from "../../../lib/cli/quantities.ts";
 import { renderTable } from "../../../lib/cli/table.ts";
@@ -12,6 +11,7 @@ import { parseEndpoint } from "../../../lib/config/index.ts";
 import { type Cleanup, withCleanup } from "../../../lib/lifecycle/cleanup.ts";
 import { MetaInfoClient } from "../../../lib/rpc/client.ts";
 import { MetaInfoError } from "../../../lib/rpc/errors.ts";
+import { command } from "./command.ts";
 import { interruptible } from "./interruptible.ts";
 import { parsed } from "./values.ts";
 
@@ -59,19 +59,14 @@ interface Facts {
 }
 
 /** @returns 0 */
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, args: words, wantsHelp, help } = parseFlags(SPEC, args);
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values, args: words }) => {
   const seeders = values.seeder.map((text) =>
     parsed(text, { command: COMMAND, flag: "--seeder" }, () => parseEndpoint(text, { defaultPort: 55008 })),
   );
   const facts = await interruptible((signal) => ask(words[0]!, { seeders, signal, quiet: values.quiet }));
   process.stdout.write(values.json ? `${JSON.stringify(facts)}\n` : renderTable(rowsOf(facts)));
   return 0;
-}
+});
 
 async function ask(
   url: string,

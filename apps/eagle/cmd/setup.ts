@@ -2,12 +2,13 @@
  * `eagle setup`: writes an engine's configuration, and takes back what it wrote.
  * @module
  */
-import { parseFlags, UsageError } from "../../../lib/cli/flags.ts";
+import { UsageError } from "../../../lib/cli/flags.ts";
 import { parseEndpoint } from "../../../lib/config/index.ts";
 import { canonicalRegistry } from "../../../lib/registry/reference.ts";
 import { renderDiff } from "../engines/diff.ts";
 import { apply, changes } from "../engines/edit.ts";
 import { ENGINES } from "../engines/engines.ts";
+import { command } from "./command.ts";
 import { parsed } from "./values.ts";
 
 const COMMAND = "eagle setup";
@@ -53,12 +54,7 @@ const SPEC = {
 } as const;
 
 /** @returns 0 */
-export async function run(args: readonly string[]): Promise<number> {
-  const { values, args: words, wantsHelp, help } = parseFlags(SPEC, args);
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values, args: words }) => {
   const engine = ENGINES.find(({ name }) => name === words[0]);
   if (!engine) {
     const names = ENGINES.map(({ name }) => name).join(", ");
@@ -83,7 +79,7 @@ export async function run(args: readonly string[]): Promise<number> {
   for (const note of plan.notes) say(`${note}\n`);
   if (edits.length > 0 && plan.reload) say(`Now let ${engine.name} read it: ${plan.reload}\n`);
   return 0;
-}
+});
 
 function proxyUrl(text: string): URL {
   const url = parseEndpoint(text, { defaultPort: 43002 });

@@ -3,7 +3,7 @@
  * @module
  */
 import { isIP } from "node:net";
-import { parseFlags, UsageError } from "../../../lib/cli/flags.ts";
+import { UsageError } from "../../../lib/cli/flags.ts";
 import { onShutdown } from "../../../lib/cli/signals.ts";
 import { renderTable } from "../../../lib/cli/table.ts";
 import { parseHost, parseOrigin } from "../../../lib/config/index.ts";
@@ -11,6 +11,7 @@ import { createLogger } from "../../../lib/log/log.ts";
 import { type Cluster, type ClusterInit, startCluster } from "../cluster/cluster.ts";
 import { dataDirectory } from "../cluster/data-directory.ts";
 import { engineGuide } from "../cluster/engine-guide.ts";
+import { command } from "./command.ts";
 import { parsed, portValue, sizeValue } from "./values.ts";
 
 const COMMAND = "eagle up";
@@ -55,22 +56,16 @@ const FLAGS = {
   },
 } as const;
 
+const SPEC = {
+  name: COMMAND,
+  about:
+    "Runs a tracker, a seeder and a proxy in one process, with defaults for one host, and tells how to point docker, containerd and podman at it. Ctrl-C or SIGTERM ends it.",
+  flags: FLAGS,
+  examples: ["eagle up", "eagle up --origin registry.example.com --origin docker.io", "eagle up --host 10.1.2.3"],
+} as const;
+
 /** Runs until SIGTERM or SIGINT, which end the process with 0. */
-export async function run(args: readonly string[]): Promise<number | undefined> {
-  const { values, wantsHelp, help } = parseFlags(
-    {
-      name: COMMAND,
-      about:
-        "Runs a tracker, a seeder and a proxy in one process, with defaults for one host, and tells how to point docker, containerd and podman at it. Ctrl-C or SIGTERM ends it.",
-      flags: FLAGS,
-      examples: ["eagle up", "eagle up --origin registry.example.com --origin docker.io", "eagle up --host 10.1.2.3"],
-    },
-    args,
-  );
-  if (wantsHelp) {
-    process.stdout.write(help);
-    return 0;
-  }
+export const run = command(SPEC, async ({ values }) => {
   const port = (flag: "port" | "peer-port" | "seeder-port" | "tracker-port") =>
     portValue(values[flag], { command: COMMAND, flag: `--${flag}` });
   const origins = values.origin.map((text) => parsed(text, { command: COMMAND, flag: "--origin" }, parseOrigin));
@@ -94,7 +89,7 @@ export async function run(args: readonly string[]): Promise<number | undefined> 
   });
   process.stdout.write(welcome(cluster, { origins, directory }));
   return undefined;
-}
+});
 
 async function start(init: ClusterInit): Promise<Cluster> {
   try {

@@ -16,12 +16,13 @@ import { LeafContexts } from "../../../lib/tls/leaf-contexts.ts";
  */
 export function connectHandlers(
   proxyCfg: ProxyConfig["proxyCfg"],
-  { upstreams, log }: { upstreams: Upstreams; log: Logger },
+  { upstreams, connectTimeoutMs, log }: { upstreams: Upstreams; connectTimeoutMs: number; log: Logger },
 ): { tunnel: TunnelHandler; intercept?: InterceptRule } {
   const { allowClients, connectPorts, intercept: names, interceptCertFile, interceptKeyFile } = proxyCfg;
   const tunnel = createTunnelHandler({
     allow: (host, port, { remoteAddress }) =>
       allowClients.allows(remoteAddress) && connectPorts.includes(port) && isAllowed({ host, port }, upstreams),
+    connectTimeoutMs,
     log,
   });
   if (names.length === 0 || !interceptCertFile || !interceptKeyFile) return { tunnel };

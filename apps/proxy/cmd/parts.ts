@@ -6,6 +6,7 @@ import type { AccessChecker } from "../../../lib/access/access.ts";
 import type { BlobStore } from "../../../lib/bt/blob-store.ts";
 import type { BufferPool } from "../../../lib/bt/buffer-pool.ts";
 import type { EagleClient } from "../../../lib/bt/eagle-client.ts";
+import type { TimeBounds } from "../../../lib/bt/time-bounds.ts";
 import type { AllowClients } from "../../../lib/config/index.ts";
 import type { Logger } from "../../../lib/log/log.ts";
 import type { CallerManifests } from "../../../lib/manifests/caller-manifests.ts";
@@ -31,7 +32,6 @@ export interface ProxyParts {
   readonly allowClients: AllowClients;
   /** `proxyCfg.authorize`. */
   readonly authorize: "private" | "always" | "never";
-  /** Milliseconds. */
-  readonly downloadTimeoutMs: number;
+  readonly bounds: TimeBounds;
   readonly ready: () => boolean;
 }

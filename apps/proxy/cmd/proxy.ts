@@ -8,6 +8,7 @@ import { AccessChecker } from "../../../lib/access/access.ts";
 import { BanList } from "../../../lib/bt/ban-list.ts";
 import { EagleClient } from "../../../lib/bt/eagle-client.ts";
 import { createHost } from "../../../lib/bt/host.ts";
+import { impatientMs } from "../../../lib/bt/time-bounds.ts";
 import { ClusterHttp } from "../../../lib/cluster/cluster-http.ts";
 import { clusterAuth } from "../../../lib/cluster/from-config.ts";
 import { type ProxyConfig, registryInits } from "../../../lib/config/index.ts";
@@ -48,10 +49,10 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
   const { clientCfg, proxyCfg } = config;
   const metrics = createMetrics("proxy");
   const via = `1.1 eagle-${randomBytes(6).toString("hex")}`;
-  const downloadTimeoutMs = clientCfg.downloadTimeout * 1000;
   let ready = false;
   const cluster = clusterAuth(config.cluster, { advertise: clientCfg.advertise, log });
   const host = cleanup.use(await createHost(clientCfg, { log, metrics, cluster, via }));
+  const { bounds } = host;
   const upstreams = new Upstreams({
     origin: proxyCfg.origin,
     origins: proxyCfg.origins,
@@ -60,7 +61,18 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
   });
   const metainfo =
     clientCfg.seeders.length > 0
-      ? cleanup.use(new MetaInfoClient({ seeders: clientCfg.seeders, policy: clientCfg.policy, cluster, log }))
+      ? cleanup.use(
+          new MetaInfoClient({
+            seeders: clientCfg.seeders,
+            policy: clientCfg.policy,
+            // A seeder gives a sign of life each second.
+            deadlineMs: impatientMs(bounds),
+            progressTimeoutMs: bounds.idleMs,
+            onTimeout: (bound) => metrics.timeouts.inc({ bound }),
+            cluster,
+            log,
+          }),
+        )
       : undefined;
 
   // The peer port is bound first: trackers are told the port that was bound.
@@ -84,7 +96,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
     cluster,
     bans: new BanList(),
     downLimiter: host.downLimiter,
-    downloadTimeoutMs,
+    bounds,
     maxSize: clientCfg.limitSize,
     peerId: host.peerIdHex,
     peerPort: peers.port,
@@ -99,6 +111,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
   const access = new AccessChecker({
     origins: host.origins,
     policy: proxyCfg.authorize === "always" ? "always" : "private",
+    timeoutMs: bounds.firstByteMs,
     log,
   });
   const parts: ProxyParts = {
@@ -110,6 +123,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
         directory: join(clientCfg.rootDirectory, "manifests"),
         limitSize: clientCfg.limitSize,
         origins: host.origins,
+        timeoutMs: bounds.firstByteMs,
         access,
         seeders: clientCfg.seeders,
         http: new ClusterHttp(host.http, cluster),
@@ -127,7 +141,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
     rules: proxyCfg.rules,
     allowClients: proxyCfg.allowClients,
     authorize: proxyCfg.authorize,
-    downloadTimeoutMs,
+    bounds,
     ready: () => ready,
   };
   const app = registryRoutes(parts);
@@ -135,7 +149,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
     host: proxyCfg.host,
     port: proxyCfg.port,
     fetch: (request, env) => app.fetch(request, env),
-    ...connectHandlers(proxyCfg, { upstreams, log }),
+    ...connectHandlers(proxyCfg, { upstreams, connectTimeoutMs: bounds.dialMs, log }),
     ...(proxyCfg.certFile && proxyCfg.keyFile
       ? { tls: { cert: proxyCfg.certFile.content, key: proxyCfg.keyFile.content } }
       : {}),

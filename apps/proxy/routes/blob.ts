@@ -10,6 +10,7 @@ import { BlobError } from "../../../lib/bt/errors.ts";
 import type { LiveBlob } from "../../../lib/bt/live-blob.ts";
 import { registryOrigin } from "../../../lib/bt/registry-origin.ts";
 import { resilientStream } from "../../../lib/bt/resilient-stream.ts";
+import { impatientMs } from "../../../lib/bt/time-bounds.ts";
 import type { Handle } from "../../../lib/cache/index.ts";
 import { rangeResponse } from "../../../lib/http/file-response.ts";
 import { parseRange } from "../../../lib/http/ranges.ts";
@@ -19,10 +20,8 @@ import type { Upstream } from "../../../lib/registry/upstreams.ts";
 import type { ProxyParts } from "../cmd/parts.ts";
 import { callerOf, passThrough, unavailable } from "./pass-through.ts";
 
-/** The answer begins within this time after the registry's word, whether a byte is there or not, ms. */
-const FIRST_BYTE_MS = 5000;
-/** Without the registry's word on the size others may tell it within this time, ms. */
-const SIZE_MS = 15_000;
+/** When so much of the time to the first byte is over, the answer begins without one. */
+const BEGIN_SHARE = 0.9;
 
 export interface BlobQuery {
   readonly upstream: Upstream;
@@ -36,6 +35,7 @@ export interface BlobQuery {
 
 /** Answers GET and HEAD of a blob. */
 export async function serveBlob(request: Request, query: BlobQuery, parts: ProxyParts): Promise<Response> {
+  const began = performance.now();
   const { upstream, repository, digest } = query;
   if (isEmptyBlob(digest)) return wholeResponse(request, digest, 0, () => new Blob([]).stream());
   const authorization = request.headers.get("authorization") ?? undefined;
@@ -54,11 +54,18 @@ export async function serveBlob(request: Request, query: BlobQuery, parts: Proxy
   } else if (parts.authorize === "always") {
     return await unasked(request, verdict, query, parts);
   }
-  return await fromSwarm(request, verdict, query, parts);
+  return await fromSwarm(request, { ...query, verdict, began }, parts);
 }
 
-async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, parts: ProxyParts): Promise<Response> {
-  const began = performance.now();
+/** A blob that may be served. */
+interface BlobAnswer extends BlobQuery {
+  readonly verdict: Verdict;
+  /** When it was asked for, monotonic ms. */
+  readonly began: number;
+}
+
+async function fromSwarm(request: Request, query: BlobAnswer, parts: ProxyParts): Promise<Response> {
+  const { verdict, began } = query;
   const { digest, upstream, repository } = query;
   let handle: Handle<LiveBlob>;
   const vouched = verdict.kind === "allowed" && verdict.confirmed;
@@ -68,7 +75,7 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
     digest,
     // Unless the origin said that this caller may, its credentials must not bring in what is then offered to anyone.
     caller: vouched ? callerOf(request, upstream) : { kind: "anonymous" },
-    progressTimeoutMs: parts.downloadTimeoutMs,
+    bounds: parts.bounds,
   });
   // Without the origin's word there is what others offer to anyone: that is public by their word.
   const isPublic = !vouched || verdict.isPublic;
@@ -91,7 +98,7 @@ async function fromSwarm(request: Request, verdict: Verdict, query: BlobQuery, p
   }
   const { blob } = handle;
   try {
-    const size = await begin(blob, request, verdict);
+    const size = await begin(blob, request, query, parts);
     const response = rangeResponse(request, {
       size,
       etag: digest.toString(),
@@ -129,9 +136,16 @@ function sizeOf(verdict: Verdict): number | undefined {
   return verdict.kind === "allowed" ? verdict.size : undefined;
 }
 
-/** Waits until the first byte wanted is there, or for as long as a client may wait. @returns the size of the blob. */
-async function begin(blob: LiveBlob, request: Request, verdict: Verdict): Promise<number> {
-  const told = sizeOf(verdict);
+/**
+ * Waits until the first byte wanted is there, or for as long as a client may wait.
+ * @returns the size of the blob
+ * @throws BlobError unavailable when nobody tells it in time
+ */
+async function begin(blob: LiveBlob, request: Request, query: BlobAnswer, parts: ProxyParts): Promise<number> {
+  const { verdict, began } = query;
+  const { firstByteMs } = parts.bounds;
+  const impatience = impatientMs(parts.bounds);
+  let told = sizeOf(verdict);
   const first = async () => {
     await blob.waitFor(() => blob.layout !== undefined, request.signal);
     const size = blob.size!;
@@ -140,30 +154,54 @@ async function begin(blob: LiveBlob, request: Request, verdict: Verdict): Promis
     const [start, end] = range.kind === "range" ? [range.start, range.end] : [0, size];
     await firstByte(blob, start, end, request.signal);
   };
-  const { promise: late, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, FIRST_BYTE_MS);
   const waiting = first();
-  waiting.catch(() => {});
-  try {
-    await Promise.race([waiting, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-  if (blob.size === undefined && told === undefined) await sizeTold(blob, request.signal);
+  // However long the registry thought about the caller, others get a moment.
+  const end = Math.max(began + firstByteMs * BEGIN_SHARE, performance.now() + impatience);
+  const left = () => Math.max(0, end - performance.now());
+  const isHere = await within(waiting, told === undefined ? impatience : left());
+  if (!isHere && blob.size === undefined) told ??= await sizeTold(blob, request, query, { ms: left(), parts });
+  if (!isHere && !(await within(waiting, left()))) parts.metrics.timeouts.inc({ bound: "first_byte" });
   if (blob.size !== undefined && told !== undefined && blob.size !== told) {
     throw new BlobError("unavailable", `${blob.digest}: the registry says ${told} bytes, the seeder ${blob.size}`);
   }
   return blob.size ?? told!;
 }
 
-/** An answer needs a size. @throws BlobError unavailable when nobody tells it in time */
-async function sizeTold(blob: LiveBlob, signal: AbortSignal): Promise<void> {
-  const late = AbortSignal.timeout(SIZE_MS - FIRST_BYTE_MS);
+/**
+ * An answer needs a size: that of the blob as it arrives, or of the registry, which may give it while its bytes keep
+ * others waiting.
+ */
+async function sizeTold(
+  blob: LiveBlob,
+  request: Request,
+  { upstream, repository, digest, verdict }: BlobAnswer,
+  { ms, parts }: { ms: number; parts: ProxyParts },
+): Promise<number> {
+  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(Math.ceil(ms))]);
+  const arrived = blob.waitFor(() => blob.size !== undefined, signal).then(() => blob.size!);
+  const asked = async () => {
+    const caller = callerOf(request, upstream);
+    const { size } = await parts.origins.headBlob(upstream, repository, digest, { caller, signal });
+    if (size === undefined) throw new BlobError("unavailable", `${upstream.name} does not tell the size of ${digest}`);
+    return size;
+  };
   try {
-    await blob.waitFor(() => blob.size !== undefined, AbortSignal.any([signal, late]));
+    return await Promise.any(verdict.kind === "allowed" ? [arrived, asked()] : [arrived]);
   } catch (cause) {
-    if (!late.aborted) throw cause;
-    throw new BlobError("unavailable", `${blob.digest}: nobody told its size in ${SIZE_MS} ms`, { cause });
+    request.signal.throwIfAborted();
+    throw blob.error ?? new BlobError("unavailable", `${digest}: nobody told its size in time`, { cause });
+  }
+}
+
+/** @returns Whether it came in time. @throws What it throws in time. */
+async function within(waiting: Promise<void>, ms: number): Promise<boolean> {
+  waiting.catch(() => {});
+  const late = Promise.withResolvers<false>();
+  const timer = setTimeout(late.resolve, Math.max(0, ms), false);
+  try {
+    return await Promise.race([waiting.then(() => true), late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

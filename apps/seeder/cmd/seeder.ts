@@ -70,6 +70,7 @@ async function build(cleanup: Cleanup, config: SeederConfig, { log }: { log: Log
     limitSize: seederCfg.limitSize,
     origins: host.origins,
     tagTtlMs: seederCfg.tagTTL * 1000,
+    timeoutMs: host.bounds.firstByteMs,
     log,
   });
   cleanup.use(manifestStore);
@@ -80,7 +81,7 @@ async function build(cleanup: Cleanup, config: SeederConfig, { log }: { log: Log
     downLimiter: host.downLimiter,
     maxSize: seederCfg.limitSize,
     announce: seederCfg.trackers.map((tier) => tier.map((url) => url.href)),
-    downloadTimeoutMs: seederCfg.downloadTimeout * 1000,
+    bounds: host.bounds,
     sharing: () => sharing,
     onTorrent: (blob) => host.wire?.advertise(blob),
     log,

@@ -4,6 +4,7 @@
  */
 import { networkInterfaces } from "node:os";
 import { BanList } from "../../../lib/bt/ban-list.ts";
+import { troubleAtStart } from "../../../lib/bt/disk-health.ts";
 import type { Host } from "../../../lib/bt/host.ts";
 import { openClaims } from "../../../lib/bt/sharing/open-claims.ts";
 import { SharedFills } from "../../../lib/bt/sharing/shared-fills.ts";
@@ -16,8 +17,9 @@ import type { TrackerClient } from "../../../lib/tracker/client.ts";
 /** @throws StorageError when the root directory or the bucket cannot be used. */
 export async function openStorage({ seederCfg }: SeederConfig, log: Logger): Promise<Storage> {
   const { rootDirectory, limitSize, minFree, storageBackend, s3 } = seederCfg;
-  if (storageBackend === "fs") return await storageBackends.fs({ rootDirectory });
-  const tier = { rootDirectory, limitSize, minFree: (total: number) => minFreeBytes(minFree, total), log };
+  const onTrouble = troubleAtStart(log);
+  if (storageBackend === "fs") return await storageBackends.fs({ rootDirectory, onTrouble });
+  const tier = { rootDirectory, onTrouble, limitSize, minFree: (total: number) => minFreeBytes(minFree, total), log };
   if (storageBackend === "memory") return await storageBackends.memory(tier);
   const { bucket = "", presign, evict: _, ...place } = s3;
   return await storageBackends.s3({ ...tier, links: presign, s3: { ...place, bucket } });
@@ -53,7 +55,7 @@ export async function joinSeeders(init: SharingInit): Promise<SharedFills | unde
       cluster: host.cluster,
       bans: new BanList(),
       downLimiter: host.downLimiter,
-      downloadTimeoutMs: seederCfg.downloadTimeout * 1000,
+      bounds: host.bounds,
       maxSize: seederCfg.limitSize,
       peerId: host.peerIdHex,
       peerPort: port,

@@ -19,18 +19,21 @@ export async function followAvailability(
     headers,
     count,
     onLine,
+    headMs,
     signal,
   }: {
     url: URL;
     headers: Record<string, string>;
     count: number;
     onLine(line: AvailabilityLine): void;
+    /** Longest wait for the head of the answer, ms. */
+    headMs: number;
     signal: AbortSignal;
   },
 ): Promise<never> {
   let response: Awaited<ReturnType<HttpClient["request"]>>;
   try {
-    response = await http.request(url, { headers, signal, headersTimeoutMs: 5000 });
+    response = await http.request(url, { headers, signal, headersTimeoutMs: headMs });
   } catch (cause) {
     throw new SourceError("failed", `${url.host}: ${(cause as Error).message}`, { cause });
   }

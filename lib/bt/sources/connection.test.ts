@@ -222,6 +222,18 @@ test("nobody listens, nobody accepts: an error in time", async () => {
   await assert.rejects(pool.request(peer.endpoint, request(new Uint8Array(5))), isCode("connect"));
 });
 
+test("the head of an answer and its bytes have bounds of their own, which are told", async () => {
+  const told: string[] = [];
+  const onTimeout = (bound: string) => void told.push(bound);
+  using pool = new ConnectionPool({ connector: new Connector({ onTimeout }) });
+  await using mute = await rawPeer(() => {});
+  const asked = { ...request(new Uint8Array(5)), headMs: 50, idleMs: 5000 };
+  await assert.rejects(pool.request(mute.endpoint, asked), isCode("timeout"));
+  await using stalling = await rawPeer((socket) => socket.write(hello.slice(0, -2)));
+  await assert.rejects(pool.request(stalling.endpoint, { ...asked, headMs: 5000, idleMs: 50 }), isCode("timeout"));
+  assert.deepEqual(told, ["header", "idle"]);
+});
+
 test("a closed pool closes what it keeps and takes no more", async () => {
   await using peer = await rawPeer((socket) => socket.write(hello));
   const pool = new ConnectionPool();

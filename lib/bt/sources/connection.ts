@@ -34,7 +34,9 @@ export interface PeerRequest {
   accept(head: ResponseHead): Uint8Array | undefined;
   /** Called as the body grows, with the bytes of it that are in their place. */
   onBytes?(received: number): void;
-  /** Milliseconds without a byte after which the request fails. */
+  /** Milliseconds to the head of the answer after which the request fails. @default idleMs */
+  readonly headMs?: number;
+  /** Milliseconds without a byte of the body after which the request fails. */
   readonly idleMs: number;
   readonly signal?: AbortSignal;
 }
@@ -63,20 +65,32 @@ export interface PeerTls {
   readonly own?: { readonly cert: string; readonly key: string };
 }
 
+/** What connections need. */
+interface ConnectionInit {
+  /** Shared by all of a host. */
+  readonly buffer: Uint8Array;
+  readonly tls: PeerTls;
+  readonly onTimeout: (bound: "dial" | "header" | "idle") => void;
+}
+
 /** Opens connections that share a read buffer; one instance a host. */
 export class Connector {
-  readonly #buffer = new Uint8Array(READ_BUFFER);
   readonly #connectTimeoutMs: number;
-  readonly #tls: PeerTls;
+  readonly #init: ConnectionInit;
 
-  constructor({ connectTimeoutMs = 3000, tls = {} }: { connectTimeoutMs?: number; tls?: PeerTls } = {}) {
+  /** @param init.onTimeout A connection, the head of an answer or the next byte of it did not come in time. */
+  constructor({
+    connectTimeoutMs = 5000,
+    tls = {},
+    onTimeout = () => {},
+  }: { connectTimeoutMs?: number; tls?: PeerTls; onTimeout?: ConnectionInit["onTimeout"] } = {}) {
     this.#connectTimeoutMs = connectTimeoutMs;
-    this.#tls = tls;
+    this.#init = { buffer: new Uint8Array(READ_BUFFER), tls, onTimeout };
   }
 
   /** @throws PeerError connect */
   open(endpoint: PeerEndpoint): Promise<Connection> {
-    return Connection.open(endpoint, { buffer: this.#buffer, timeoutMs: this.#connectTimeoutMs, tls: this.#tls });
+    return Connection.open(endpoint, { ...this.#init, timeoutMs: this.#connectTimeoutMs });
   }
 }
 
@@ -84,10 +98,12 @@ export class Connector {
 export class Connection {
   readonly #socket: Socket;
   readonly #authority: string;
+  readonly #onTimeout: ConnectionInit["onTimeout"];
   #exchange: Exchange | undefined;
   #closed: PeerError | undefined;
 
-  private constructor(endpoint: PeerEndpoint, { buffer, tls }: { buffer: Uint8Array; tls: PeerTls }) {
+  private constructor(endpoint: PeerEndpoint, { buffer, tls, onTimeout }: ConnectionInit) {
+    this.#onTimeout = onTimeout;
     this.#authority = endpoint.host.includes(":")
       ? `[${endpoint.host}]:${endpoint.port}`
       : `${endpoint.host}:${endpoint.port}`;
@@ -126,15 +142,15 @@ export class Connection {
 
   static async open(
     endpoint: PeerEndpoint,
-    { timeoutMs, ...init }: { buffer: Uint8Array; timeoutMs: number; tls: PeerTls },
+    { timeoutMs, ...init }: ConnectionInit & { timeoutMs: number },
   ): Promise<Connection> {
     const connection = new Connection(endpoint, init);
     const socket = connection.#socket;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(
-      () => reject(new PeerError("connect", `${connection.#authority} did not accept in ${timeoutMs} ms`)),
-      timeoutMs,
-    );
+    const timer = setTimeout(() => {
+      init.onTimeout("dial");
+      reject(new PeerError("connect", `${connection.#authority} did not accept in ${timeoutMs} ms`));
+    }, timeoutMs);
     socket.once(endpoint.secure ? "secureConnect" : "connect", () => resolve());
     socket.on("error", (cause) => {
       reject(new PeerError("connect", `${connection.#authority}: ${cause.message}`, { cause }));
@@ -144,9 +160,7 @@ export class Connection {
       connection.#end(new PeerError("closed", `${connection.#authority} closed the connection`)),
     );
     socket.on("end", () => connection.#end(new PeerError("closed", `${connection.#authority} ended the connection`)));
-    socket.on("timeout", () =>
-      connection.#end(new PeerError("timeout", `${connection.#authority} sent nothing for too long`)),
-    );
+    socket.on("timeout", () => connection.#onSilence());
     try {
       await promise;
     } catch (error) {
@@ -188,7 +202,7 @@ export class Connection {
     };
     const onAbort = () => this.#end(new PeerError("aborted", "the request was given up"));
     request.signal?.addEventListener("abort", onAbort, { once: true });
-    this.#socket.setTimeout(request.idleMs);
+    this.#socket.setTimeout(request.headMs ?? request.idleMs);
     this.#send(request);
     try {
       return await promise;
@@ -229,6 +243,7 @@ export class Connection {
     if (!result) return bytes.subarray(bytes.length);
     const { head, consumed } = result;
     exchange.head = head;
+    if (exchange.request.headMs !== undefined) this.#socket.setTimeout(exchange.request.idleMs);
     exchange.target = exchange.request.accept(head);
     if (exchange.target && exchange.target.length !== head.length) {
       throw new ResponseParseError(
@@ -249,6 +264,11 @@ export class Connection {
     if (exchange.target) exchange.request.onBytes?.(exchange.received);
     if (exchange.received === head.length) this.#complete(exchange, head);
     return bytes.subarray(length);
+  }
+
+  #onSilence(): void {
+    if (this.#exchange) this.#onTimeout(this.#exchange.head ? "idle" : "header");
+    this.#end(new PeerError("timeout", `${this.#authority} sent nothing for too long`));
   }
 
   #complete(exchange: Exchange, head: ResponseHead): void {

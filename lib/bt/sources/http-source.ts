@@ -9,15 +9,14 @@ import type { HttpClient } from "../../http/client.ts";
 import type { Bitfield } from "../bitfield.ts";
 import type { Layout } from "../layout.ts";
 import { HASH_LENGTH, sameHash } from "../piece-hashes.ts";
+import { type TimeBounds, timeBounds } from "../time-bounds.ts";
+import { PARK_MS } from "../uploader.ts";
 import { type AvailabilityLine, HEADER } from "../wire-format.ts";
 import { followAvailability } from "./availability.ts";
 import { type PeerEndpoint, PeerError } from "./connection.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { ResponseHead } from "./response-parser.ts";
 import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, SourceError } from "./source.ts";
-
-/** A parked "next" answers within 10 s; a piece moves a byte more often than this. */
-const IDLE_MS = 15_000;
 
 /** Requests under way at most, whatever the download's own limits say: each holds a piece at both ends. */
 const MAX_DEPTH = 2;
@@ -38,6 +37,7 @@ export interface HttpSourceInit {
   readonly asPart?: boolean;
   /** The `Eagle-Peer` header of this host. */
   readonly self: string;
+  readonly bounds?: TimeBounds;
 }
 
 /** See the module. A seeder chooses the pieces and its hashes are believed; a peer is asked for what it says it has. */
@@ -50,11 +50,13 @@ export class HttpSource implements PieceSource {
   readonly #stop = new AbortController();
   readonly #init: HttpSourceInit;
   readonly #cluster: ClusterAuth;
+  readonly #bounds: TimeBounds;
   readonly #url: URL;
 
   constructor(init: HttpSourceInit) {
     this.#init = init;
     this.#cluster = init.cluster ?? new ClusterAuth();
+    this.#bounds = init.bounds ?? timeBounds({ downloadTimeout: 30 });
     const scheme = init.endpoint.secure ? "https" : "http";
     this.#url = new URL(`${scheme}://${authority(init.endpoint)}/p2p/v1/blobs/${init.digest}`);
     this.kind = init.kind;
@@ -81,6 +83,7 @@ export class HttpSource implements PieceSource {
       headers: { [HEADER.peer]: this.#init.self },
       count: this.#init.layout.count,
       onLine: (line) => this.#onLine(line),
+      headMs: this.#bounds.firstByteMs,
       signal: this.#stop.signal,
     }).catch((error: SourceError) => {
       if (!this.#stop.signal.aborted) this.#onChange({ type: "gone", error });
@@ -117,7 +120,8 @@ export class HttpSource implements PieceSource {
           hash.update(buffer!.subarray(hashed, received));
           hashed = received;
         },
-        idleMs: IDLE_MS,
+        headMs: this.#headMs(ask),
+        idleMs: this.#bounds.idleMs,
         signal: ask.signal,
       });
       if (refusal) throw refusal;
@@ -137,6 +141,12 @@ export class HttpSource implements PieceSource {
 
   close(): void {
     this.#stop.abort();
+  }
+
+  /** One that chooses may wait until it has a piece to give. */
+  #headMs({ piece }: PieceAsk): number {
+    const { headerMs, firstByteMs } = this.#bounds;
+    return piece === undefined ? PARK_MS + Math.min(headerMs, firstByteMs) : headerMs;
   }
 
   #message(ask: PieceAsk): {

@@ -4,6 +4,7 @@
  * @module
  */
 import { createServer, type Server, type Socket } from "node:net";
+import { keepAccepting } from "../../http/keep-accepting.ts";
 import { HANDSHAKE_PREFIX, readInfoHash } from "./handshake.ts";
 
 /** Connections at most, those handed on included. */
@@ -44,6 +45,7 @@ export class WireListener {
     listener.#server.off("error", reject);
     // Accepting may fail when files run out; the next connection may be taken again.
     listener.#server.on("error", () => {});
+    keepAccepting(listener.#server);
     return listener;
   }
 

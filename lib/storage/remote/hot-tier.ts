@@ -7,7 +7,14 @@
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Logger } from "../../log/log.ts";
-import { BlobNotFoundError, type BlobShape, type Storage } from "../storage.ts";
+import {
+  type BlobEntry,
+  BlobNotFoundError,
+  type BlobShape,
+  type Copies,
+  type Storage,
+  StorageError,
+} from "../storage.ts";
 
 /** The disk is measured again after so many bytes. */
 const measureEvery = 64 * 1024 * 1024;
@@ -23,6 +30,8 @@ export interface HotTierInit {
   /** Bytes to keep free on a disk of so many. */
   readonly minFree: (total: number) => number;
   readonly log?: Pick<Logger, "warn" | "debug"> | undefined;
+  /** Monotonic ms. @default performance.now */
+  readonly now?: () => number;
 }
 
 interface Copy {
@@ -32,14 +41,17 @@ interface Copy {
   /** Pieces that are there; undefined: all. */
   pieces: Set<number> | undefined;
   file: Promise<FileHandle> | undefined;
+  /** Monotonic ms. */
+  usedAt: number;
   /** Reads and writes under way. */
   users: number;
   gone: boolean;
 }
 
 /** See the module. Disk errors are misses here: the blob is read from where it is stored. */
-export class HotTier {
+export class HotTier implements Copies {
   readonly #init: HotTierInit;
+  readonly #now: () => number;
   readonly #directory: string;
   /** Longest unused first. */
   readonly #copies = new Map<string, Copy>();
@@ -53,18 +65,27 @@ export class HotTier {
 
   private constructor(init: HotTierInit) {
     this.#init = init;
+    this.#now = init.now ?? (() => performance.now());
     this.#directory = join(dirname(init.local.getDataDir()), "hot");
   }
 
   /** Takes over the whole blobs of an earlier process; what it had of others is given up. */
   static async open(init: HotTierInit): Promise<HotTier> {
     const tier = new HotTier(init);
-    await rm(tier.#directory, { recursive: true, force: true });
-    await mkdir(tier.#directory, { recursive: true });
-    const found = [];
+    try {
+      await rm(tier.#directory, { recursive: true, force: true });
+      await mkdir(tier.#directory, { recursive: true });
+    } catch (error) {
+      init.log?.warn("the hot tier's disk failed; blobs are read from where they are stored", { error });
+    }
+    const found: BlobEntry[] = [];
     for await (const entry of init.local.list()) found.push(entry);
-    found.sort((a, b) => (a.lastUsedMs ?? a.modifiedMs) - (b.lastUsedMs ?? b.modifiedMs));
-    for (const { id, size } of found) tier.#add({ id, bytes: size, pieces: undefined });
+    const usedMs = ({ lastUsedMs = 0, modifiedMs }: BlobEntry) => Math.max(lastUsedMs, modifiedMs);
+    found.sort((a, b) => usedMs(a) - usedMs(b));
+    for (const entry of found) {
+      const copy = tier.#add({ id: entry.id, bytes: entry.size, pieces: undefined });
+      copy.usedAt -= Math.max(0, Date.now() - usedMs(entry));
+    }
     await tier.makeRoom(0);
     return tier;
   }
@@ -90,6 +111,7 @@ export class HotTier {
     if (!copy || !this.has(id, piece)) return false;
     this.#copies.delete(id);
     this.#copies.set(id, copy);
+    copy.usedAt = this.#now();
     return await this.#using(copy, async (file) => {
       for (let filled = 0; filled < target.length; ) {
         const { bytesRead } = await file.read(target, filled, target.length - filled, position + filled);
@@ -118,16 +140,37 @@ export class HotTier {
 
   /** Takes a finished, verified file over. @throws StorageError; the file is untouched then */
   async keep(id: string, path: string, size: number): Promise<void> {
-    this.remove(id);
+    this.giveUp(id);
     await this.#removing.get(id);
     await this.#init.local.upload(id, { path });
-    this.remove(id, { file: false });
+    this.giveUp(id, { file: false });
     this.#add({ id, bytes: size, pieces: undefined });
     await this.makeRoom(0);
   }
 
-  /** Gives a copy up. */
-  remove(id: string, { file = true }: { file?: boolean } = {}): void {
+  /** Ids of whole copies. */
+  *ids(): Generator<string> {
+    for (const [id, { pieces }] of this.#copies) if (pieces === undefined) yield id;
+  }
+
+  size(id: string): number | undefined {
+    const copy = this.#copies.get(id);
+    return copy?.pieces === undefined ? copy?.bytes : undefined;
+  }
+
+  async remove(id: string, { damaged = false }: { damaged?: boolean } = {}): Promise<void> {
+    this.giveUp(id, { readable: !damaged });
+    await this.#removing.get(id);
+    if (this.#copies.has(id)) throw new StorageError("io", `the disk refuses to remove the copy of blob ${id}`);
+  }
+
+  dropUnused(ttlMs: number): void {
+    const oldest = this.#now() - ttlMs;
+    for (const [id, { usedAt, users }] of this.#copies) if (usedAt < oldest && users === 0) this.giveUp(id);
+  }
+
+  /** Gives a copy up. One that the disk refuses to remove is kept, unless it cannot be read. */
+  giveUp(id: string, { file = true, readable = true }: { file?: boolean; readable?: boolean } = {}): void {
     const copy = this.#copies.get(id);
     if (!copy) return;
     this.#copies.delete(id);
@@ -138,9 +181,9 @@ export class HotTier {
     const path = this.#path(id);
     const removal = (copy.pieces === undefined ? this.#init.local.delete(id) : rm(path, { force: true }))
       .catch((error: unknown) => {
-        if (!(error instanceof BlobNotFoundError)) {
-          this.#init.log?.warn("a copy of a blob could not be removed", { blob: id, error });
-        }
+        if (error instanceof BlobNotFoundError) return;
+        this.#init.log?.warn("a copy of a blob could not be removed; that is tried again", { blob: id, error });
+        if (readable && !this.#copies.has(id)) this.#add(copy);
       })
       .finally(() => {
         if (this.#removing.get(id) === removal) this.#removing.delete(id);
@@ -152,13 +195,13 @@ export class HotTier {
   async makeRoom(bytes: number): Promise<void> {
     for (const id of this.#copies.keys()) {
       if (this.#bytes + bytes <= this.#init.limitSize) break;
-      this.remove(id);
+      this.giveUp(id);
     }
     let missing = await this.#missing(bytes);
     for (const [id, copy] of this.#copies) {
       if (missing <= 0) break;
       missing -= copy.bytes;
-      this.remove(id);
+      this.giveUp(id);
     }
   }
 
@@ -169,7 +212,7 @@ export class HotTier {
   }
 
   #add({ id, bytes, pieces }: Pick<Copy, "id" | "bytes" | "pieces">): Copy {
-    const copy: Copy = { id, bytes: 0, pieces, file: undefined, users: 0, gone: false };
+    const copy: Copy = { id, bytes: 0, pieces, file: undefined, usedAt: this.#now(), users: 0, gone: false };
     this.#copies.set(id, copy);
     this.#grow(copy, bytes);
     return copy;
@@ -185,7 +228,7 @@ export class HotTier {
     if (performance.now() < this.#refusedUntil) return false;
     for (const other of this.#copies.keys()) {
       if (this.#bytes + bytes <= this.#init.limitSize) break;
-      if (other !== id) this.remove(other);
+      if (other !== id) this.giveUp(other);
     }
     if (this.#bytes + bytes > this.#init.limitSize) return false;
     this.#unmeasured += bytes;
@@ -196,7 +239,7 @@ export class HotTier {
       if (missing <= 0) break;
       if (other === id) continue;
       missing -= copy.bytes;
-      this.remove(other);
+      this.giveUp(other);
     }
     if (missing <= 0) return true;
     // Looking at a full disk again for each piece would help nobody.
@@ -222,7 +265,7 @@ export class HotTier {
       else copy.pieces = undefined;
     } catch (error) {
       this.#init.log?.warn("a copy of a blob could not be completed", { blob: copy.id, error });
-      this.remove(copy.id);
+      this.giveUp(copy.id);
     }
   }
 
@@ -237,7 +280,7 @@ export class HotTier {
         blob: copy.id,
         error,
       });
-      if (!copy.gone) this.remove(copy.id);
+      if (!copy.gone) this.giveUp(copy.id, { readable: false });
       return false;
     } finally {
       copy.users--;
@@ -259,6 +302,8 @@ export class HotTier {
   async #openFile({ id, pieces }: Copy): Promise<FileHandle> {
     await this.#removing.get(id);
     if (!pieces) return await open(this.#init.local.getFilePath(id), "r");
+    // The disk may have refused it at the start.
+    if (pieces.size === 0) await mkdir(this.#directory, { recursive: true });
     return await open(this.#path(id), pieces.size > 0 ? "r+" : "w+");
   }
 

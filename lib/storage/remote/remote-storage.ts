@@ -81,6 +81,7 @@ export class RemoteStorage implements Storage {
       open: (id, shape) => this.#open(id, shape),
       keep: (id, path) => this.#keep(id, path),
       makeRoom: (bytes) => hot.makeRoom(bytes),
+      copies: hot,
       link: async (id) => (links ? await objects.link(blobKey(id), linkSeconds) : undefined),
     };
   }
@@ -91,8 +92,8 @@ export class RemoteStorage implements Storage {
    * @throws StorageError "locked" when another process works on the directory, "io" or "no_space" when it cannot be used
    */
   static async open(objects: ObjectStore, options: RemoteStorageOptions): Promise<RemoteStorage> {
-    const { rootDirectory, limitSize = Number.POSITIVE_INFINITY, minFree = () => 0, links = false, log } = options;
-    const local = await FsStorage.open({ rootDirectory });
+    const { limitSize = Number.POSITIVE_INFINITY, minFree = () => 0, links = false, log } = options;
+    const local = await FsStorage.open(options);
     try {
       const hot = await HotTier.open({ local, limitSize, minFree, log });
       return new RemoteStorage({ objects, local, hot, links });
@@ -132,7 +133,7 @@ export class RemoteStorage implements Storage {
     // A Node file stream has a `path` too: it is a stream first.
     if (Symbol.asyncIterator in source) {
       await this.#objects.put(key, checked(source), signal ? { signal } : {});
-      this.#hot.remove(id);
+      this.#hot.giveUp(id);
       return;
     }
     const { path } = source;
@@ -167,7 +168,7 @@ export class RemoteStorage implements Storage {
     const before = this.#deleting.get(id);
     const deletion = (async () => {
       await before?.catch(() => {});
-      this.#hot.remove(id);
+      this.#hot.giveUp(id);
       const found = await Promise.all(keys.map((key) => this.#objects.head(key)));
       if (found.every((info) => info === undefined)) throw new BlobNotFoundError(id);
       // The blob goes first, as everywhere.
