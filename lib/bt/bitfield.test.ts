@@ -56,3 +56,13 @@ test("bytes of another length and spare bits are refused", () => {
   assert.equal(new Bitfield(12, Uint8Array.of(0xff, 0xf0)).count, 12);
   assert.equal(new Bitfield(8, Uint8Array.of(0xff)).full, true);
 });
+
+test("tells whether it has what another lacks", () => {
+  const [one, other] = [new Bitfield(70), new Bitfield(70)];
+  assert.equal(one.hasBeyond(other), false);
+  one.add(69);
+  assert.equal(one.hasBeyond(other), true);
+  other.add(69);
+  other.add(3);
+  assert.equal(one.hasBeyond(other), false);
+});

@@ -81,6 +81,14 @@ export class Bitfield {
     return copy;
   }
 
+  /** Whether an index is in this set and not in another of the same length. */
+  hasBeyond(other: Bitfield): boolean {
+    for (let index = 0; index < this.words.length; index++) {
+      if ((this.words[index]! & ~other.words[index]!) !== 0) return true;
+    }
+    return false;
+  }
+
   /** The lowest index at or above `from` that is not in the set; `length` when there is none. */
   firstMissing(from = 0): number {
     let index = from;

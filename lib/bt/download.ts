@@ -10,7 +10,8 @@ import { BlobError } from "./errors.ts";
 import type { Layout } from "./layout.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob, SourceKind } from "./live-blob.ts";
-import { Pace } from "./pace.ts";
+import type { Neighbour } from "./neighbours.ts";
+import { Pace, smoothed } from "./pace.ts";
 import { type Flight, isLate, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
 import {
@@ -65,6 +66,12 @@ interface SourceState {
   failures: number;
   /** Monotonic ms before which it is not asked. */
   restUntil: number;
+  /** Monotonic ms when it was added. */
+  readonly since: number;
+  /** Smoothed ms a piece takes from it; undefined before its first. */
+  pieceMs: number | undefined;
+  /** Monotonic ms of its latest piece; undefined before its first. */
+  lastPieceAt: number | undefined;
 }
 
 /** See the module. Add sources at any time; `run` ends when the blob has all pieces, failed, or the signal aborts. */
@@ -114,12 +121,46 @@ export class Download {
     return count;
   }
 
+  /** Median ms of the latest pieces; undefined before the first. */
+  get medianMs(): number | undefined {
+    return this.#pace.medianMs;
+  }
+
+  /** The peers among the sources, by their names, as `neighbours.ts` looks at them. */
+  neighbours(): Neighbour<string>[] {
+    const owing = new Map<PieceSource, number>();
+    for (const { source, heardAt, startedAt } of this.#allFlights()) {
+      if (heardAt === undefined) owing.set(source, Math.min(startedAt, owing.get(source) ?? startedAt));
+    }
+    const covered = this.#blob.covered ?? this.#blob.have;
+    return [...this.#sources.values()]
+      .filter(({ source }) => source.kind === "peer")
+      .map(({ source, requests, since, pieceMs, lastPieceAt }) => ({
+        key: source.name,
+        zone: "",
+        since,
+        owingSince: owing.get(source),
+        requests: requests.size,
+        useful: covered === undefined || (source.pieces?.hasBeyond(covered) ?? false),
+        pieceMs,
+        lastPieceAt,
+      }));
+  }
+
   add(source: PieceSource): void {
     if (this.#stop.signal.aborted || this.#blob.have?.full) {
       source.close();
       return;
     }
-    this.#sources.set(source, { source, requests: new Set(), failures: 0, restUntil: 0 });
+    this.#sources.set(source, {
+      source,
+      requests: new Set(),
+      failures: 0,
+      restUntil: 0,
+      since: this.#now(),
+      pieceMs: undefined,
+      lastPieceAt: undefined,
+    });
     source.start((change) => this.#onSourceChange(source, change));
     this.#schedule();
   }
@@ -358,7 +399,7 @@ export class Download {
       const fetched = await source.fetch(this.#message({ piece, asked, want, signal: abort.signal, track }));
       state.failures = 0;
       if (flight) flight.arrived = true;
-      if (fetched) await this.#store(fetched, source, flight?.startedAt ?? startedAt);
+      if (fetched) await this.#store(fetched, state, flight?.startedAt ?? startedAt);
       else state.restUntil = this.#now() + TICK;
     } catch (error) {
       this.#onFailure(state, error, abort.signal.aborted);
@@ -415,15 +456,19 @@ export class Download {
     };
   }
 
-  async #store(fetched: FetchedPiece, source: PieceSource, startedAt: number): Promise<void> {
+  async #store(fetched: FetchedPiece, state: SourceState, startedAt: number): Promise<void> {
     const { piece, bytes, sha1 } = fetched;
+    const { source } = state;
     try {
       const known = this.#blob.hashes?.get(piece);
       if (!known && source.trusted) this.#blob.addHashes(piece, sha1);
       else if (!known || !sameHash(known, sha1)) {
         throw new SourceError("other_list", `${source.name} follows another list of piece hashes`);
       }
-      this.#pace.arrived({ startedAt, now: this.#now() });
+      const now = this.#now();
+      this.#pace.arrived({ startedAt, now });
+      state.pieceMs = smoothed(state.pieceMs, now - startedAt);
+      state.lastPieceAt = now;
       await this.#blob.store(piece, bytes, source.kind);
     } finally {
       this.#buffers.give(bytes);

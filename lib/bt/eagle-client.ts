@@ -47,8 +47,8 @@ export class EagleClient {
   }
 
   /** A peer that follows an arriving blob here has pieces to give as well. */
-  addPeer(digest: Digest, peer: PeerEndpoint & { peerId?: string }): void {
-    this.#fetches.get(digest.hex)?.addPeer(peer);
+  addFollower(digest: Digest, peer: PeerEndpoint & { peerId?: string }): void {
+    this.#fetches.get(digest.hex)?.addFollower(peer);
   }
 
   /** What a peer has of an arriving blob; undefined when it is not followed. */

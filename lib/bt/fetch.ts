@@ -19,6 +19,7 @@ import { BlobError, type BlobErrorCode } from "./errors.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { MetainfoFeed } from "./metainfo-feed.ts";
+import { Neighbourhood } from "./neighbourhood.ts";
 import { fillFromOrigin, type Origin } from "./origin-fill.ts";
 import { sleep } from "./sleep.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
@@ -29,8 +30,8 @@ import type { TimeBounds } from "./time-bounds.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
 
-/** Peers a download keeps at most. */
-const MAX_PEERS = 30;
+/** Peers remembered at most. */
+const MAX_KNOWN = 200;
 /** With no source left that could deliver, the origin is asked after this, ms. */
 const ALONE_MS = 300;
 /** With sources that have brought nothing yet, after this share of the time to the first byte; all of it later. */
@@ -97,7 +98,17 @@ export class Fetch {
   readonly #log: Logger;
   readonly #cluster: ClusterAuth;
   readonly #asPart: boolean;
+  /** All that were heard of. */
   readonly #peers = new Map<string, PeerEndpoint>();
+  readonly #neighbourhood = new Neighbourhood<PeerEndpoint>({
+    neighbours: () => this.#download?.neighbours() ?? [],
+    medianMs: () => this.#download?.medianMs,
+    follow: (peer) => this.#join("peer", peer),
+    leave: (name) => {
+      const source = this.#download?.find(name);
+      if (source) this.#download?.remove(source, new SourceError("aborted", `${name} gives way to another peer`));
+    },
+  });
   /** Sources met before the layout was known. */
   readonly #waiting: ["peer" | "seeder", PeerEndpoint][] = [];
   readonly #feed: MetainfoFeed;
@@ -142,14 +153,28 @@ export class Fetch {
     }
   }
 
-  /** A peer that may have pieces; nothing happens when it is known, banned or one too many. */
+  /** A peer that may have pieces, by a tracker's word; nothing happens when it is banned. */
   addPeer(peer: PeerEndpoint & { peerId?: string }): void {
+    const known = this.#know(peer);
+    if (known) this.#neighbourhood.hearOf(authority(known), known);
+  }
+
+  /** A peer that follows this host's pieces: it is followed back. */
+  addFollower(peer: PeerEndpoint & { peerId?: string }): void {
+    const known = this.#know(peer);
+    if (known) this.#neighbourhood.welcome(authority(known), known);
+  }
+
+  /** @returns Where the peer is; undefined when it is this host, banned or one too many */
+  #know(peer: PeerEndpoint & { peerId?: string }): PeerEndpoint | undefined {
     const name = authority(peer);
     const { bans, peerId } = this.#context;
-    if (peer.peerId === peerId || this.#peers.has(name) || this.#peers.size >= MAX_PEERS || bans.has(name)) return;
+    if (peer.peerId === peerId || bans.has(name)) return undefined;
+    const known = this.#peers.get(name);
+    if (known || this.#peers.size >= MAX_KNOWN) return known;
     const endpoint = { host: peer.host, port: peer.port, secure: this.#cluster.scheme === "https" };
     this.#peers.set(name, endpoint);
-    this.#join("peer", endpoint);
+    return endpoint;
   }
 
   /** What a peer has, as far as it told; undefined when it is not followed. */
@@ -199,9 +224,10 @@ export class Fetch {
     const done = new AbortController();
     // Nobody on the wire can show who he is.
     const wire = this.#request.isPublic ? this.#context.wire?.join(this.#blob, download) : undefined;
-    const watch = this.#watch({ download, wire, signal: AbortSignal.any([signal, done.signal]) });
+    const inner = AbortSignal.any([signal, done.signal]);
+    const watch = this.#watch({ download, wire, signal: inner });
     try {
-      await Promise.race([download.run(signal), watch]);
+      await Promise.race([download.run(signal), watch, this.#neighbourhood.run(inner)]);
     } finally {
       done.abort();
       wire?.[Symbol.dispose]();
@@ -329,7 +355,6 @@ export class Fetch {
 
   #onLeave(name: string, error: SourceError): void {
     this.#log.debug("left a source", { source: name, code: error.code, error: error.message });
-    // It may come back by a later announce, unless it is banned.
-    this.#peers.delete(name);
+    this.#neighbourhood.left(name);
   }
 }

@@ -10,6 +10,11 @@ const SMOOTH = 1 / 16;
 /** The least latency is that of so many latest pieces. */
 const LATEST = 16;
 
+/** The mean of the latest values, older ones counting less and less. */
+export function smoothed(mean: number | undefined, value: number): number {
+  return mean === undefined ? value : mean + (value - mean) * SMOOTH;
+}
+
 /** All times are monotonic ms. */
 export class Pace {
   readonly #median = new RunningMedian();
@@ -26,10 +31,7 @@ export class Pace {
   /** A piece is here, whole. */
   arrived({ startedAt, now }: { startedAt: number; now: number }): void {
     this.#median.add(now - startedAt);
-    if (this.#arrivedAt !== undefined) {
-      const gap = now - this.#arrivedAt;
-      this.#gapMs = this.#gapMs === undefined ? gap : this.#gapMs + (gap - this.#gapMs) * SMOOTH;
-    }
+    if (this.#arrivedAt !== undefined) this.#gapMs = smoothed(this.#gapMs, now - this.#arrivedAt);
     this.#arrivedAt = now;
   }
 

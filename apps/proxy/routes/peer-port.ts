@@ -39,7 +39,7 @@ export function peerPortRoutes({
       buffers: host.buffers,
       stopping: host.stopping,
       onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
-      onPeer: (digest, peer) => client.addPeer(digest, peer),
+      onPeer: (digest, peer) => client.addFollower(digest, peer),
       piecesOf: (digest, peer) => client.piecesOf(digest, peer),
     }),
   );

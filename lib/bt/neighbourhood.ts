@@ -1,0 +1,109 @@
+/**
+ * The peers that a download follows, and those it could follow: does what `neighbours.ts` says.
+ * @module
+ */
+import { chooseNeighbours, DEGREE, makeRoom, type Neighbour, SEEK } from "./neighbours.ts";
+import { sleep } from "./sleep.ts";
+
+/** How often the peers are looked at, ms. */
+const REVIEW_MS = 1000;
+/** A peer that failed or was left is not followed again for this, ms. */
+const REST_MS = 10_000;
+/** Peers remembered that are not followed; of more the latest are forgotten. */
+const MAX_CANDIDATES = 200;
+
+/** What a neighbourhood needs. */
+export interface NeighbourhoodInit<P> {
+  /** Those followed now. */
+  neighbours(): readonly Neighbour<string>[];
+  /** Median ms of the latest pieces; undefined before the first. */
+  medianMs(): number | undefined;
+  follow(peer: P): void;
+  /** Followed by `left`. */
+  leave(name: string): void;
+  readonly now?: () => number;
+  readonly random?: () => number;
+}
+
+/** See the module. */
+export class Neighbourhood<P> {
+  readonly #init: NeighbourhoodInit<P>;
+  readonly #followed = new Map<string, P>();
+  readonly #candidates = new Map<string, P>();
+  /** By name: monotonic ms until which it rests. */
+  readonly #resting = new Map<string, number>();
+  readonly #now: () => number;
+  readonly #random: () => number;
+
+  constructor(init: NeighbourhoodInit<P>) {
+    this.#init = init;
+    this.#now = init.now ?? (() => performance.now());
+    this.#random = init.random ?? Math.random;
+  }
+
+  /** A peer that somebody told of; trackers name the nearest first. */
+  hearOf(name: string, peer: P): void {
+    if (this.#followed.has(name)) return;
+    if (this.#followed.size < SEEK && !this.#rests(name)) this.#follow(name, peer);
+    else if (this.#candidates.size < MAX_CANDIDATES) this.#candidates.set(name, peer);
+  }
+
+  /** A peer that follows this host is followed back; another leaves for it where there is no place. */
+  welcome(name: string, peer: P): void {
+    if (this.#followed.has(name) || this.#rests(name)) return;
+    if (this.#followed.size >= DEGREE) {
+      const leaving = makeRoom({ neighbours: this.#init.neighbours(), random: this.#random });
+      if (leaving === undefined) return;
+      this.#leave(leaving);
+    }
+    this.#follow(name, peer);
+  }
+
+  /** A peer is followed no more, whoever ended it. It rests; a later announce may bring it back. */
+  left(name: string): void {
+    if (this.#followed.delete(name)) this.#resting.set(name, this.#now() + REST_MS);
+  }
+
+  /** Leaves and follows peers once. */
+  review(): void {
+    const now = this.#now();
+    for (const [name, until] of this.#resting) if (until <= now) this.#resting.delete(name);
+    const candidates = [...this.#candidates.keys()].filter((name) => !this.#resting.has(name));
+    const { drop, add } = chooseNeighbours({
+      neighbours: this.#init.neighbours(),
+      // Trackers know zones, and order what they tell by them.
+      candidates: candidates.map((key) => ({ key, zone: "" })),
+      zone: "",
+      medianMs: this.#init.medianMs(),
+      now,
+      random: this.#random,
+    });
+    for (const name of drop) this.#leave(name);
+    for (const name of add) this.#follow(name, this.#candidates.get(name)!);
+  }
+
+  /** Reviews for ever; rejects when the signal aborts. */
+  async run(signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await sleep(REVIEW_MS, signal);
+      this.review();
+    }
+  }
+
+  #rests(name: string): boolean {
+    return (this.#resting.get(name) ?? 0) > this.#now();
+  }
+
+  #follow(name: string, peer: P): void {
+    this.#candidates.delete(name);
+    this.#followed.set(name, peer);
+    this.#init.follow(peer);
+  }
+
+  #leave(name: string): void {
+    const peer = this.#followed.get(name);
+    this.#init.leave(name);
+    this.left(name);
+    if (peer !== undefined && this.#candidates.size < MAX_CANDIDATES) this.#candidates.set(name, peer);
+  }
+}
