@@ -40,8 +40,8 @@ export async function sendResponse(
     }
     await sendBody(exchange, response, direct ?? readerSource(body!.getReader()), {
       signal,
-      // A source of its own has its first chunk at hand: head and chunk go out together.
-      flushEarly: !direct,
+      // Where the first chunk is at hand, head and chunk go out together.
+      flushEarly: !direct || direct.mayWait === true,
     });
   } catch (error) {
     if (!signal.aborted) {

@@ -4,12 +4,12 @@
  */
 
 import type { Verdict } from "../../../lib/access/access.ts";
-import { firstByte } from "../../../lib/bt/blob-stream.ts";
+import { firstByte } from "../../../lib/bt/blob-source.ts";
 import { isEmptyBlob } from "../../../lib/bt/blob-url.ts";
 import { BlobError } from "../../../lib/bt/errors.ts";
 import type { LiveBlob } from "../../../lib/bt/live-blob.ts";
 import { registryOrigin } from "../../../lib/bt/registry-origin.ts";
-import { resilientStream } from "../../../lib/bt/resilient-stream.ts";
+import { resilientSource } from "../../../lib/bt/resilient-source.ts";
 import { impatientMs } from "../../../lib/bt/time-bounds.ts";
 import type { Handle } from "../../../lib/cache/index.ts";
 import { rangeResponse } from "../../../lib/http/file-response.ts";
@@ -105,7 +105,7 @@ async function fromSwarm(request: Request, query: BlobAnswer, parts: ProxyParts)
       contentType: "application/octet-stream",
       headers: blobHeaders(digest, sourceOf(handle, request, size)),
       open: (start, end) =>
-        resilientStream(blob, {
+        resilientSource(blob, {
           start,
           end,
           size,

@@ -1,8 +1,9 @@
 /**
- * A blob, or a range of it, as a stream while it arrives. Verified pieces go out at once; the byte that completes a
+ * A blob, or a range of it, as a body while it arrives. Verified pieces go out at once; the byte that completes a
  * whole blob does not before the digest of the whole agrees, so that no body ends well with a wrong byte in it.
  * @module
  */
+import type { BodySource } from "../http/direct-body.ts";
 import { lend } from "../http/lent-chunk.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import type { Demand, LiveBlob } from "./live-blob.ts";
@@ -11,27 +12,27 @@ import { CHUNK } from "./piece-source.ts";
 /** Blobs up to this many bytes are held until their digest agrees. */
 export const HELD_WHOLE = 4 * 1024 * 1024;
 
-export interface BlobStreamOptions {
+export interface BlobSourceOptions {
   /** First byte. @default 0 */
   readonly start?: number;
   /** Behind the last byte. @default the size */
   readonly end?: number;
   /** Buffers of at least a chunk. */
   readonly buffers: BufferPool;
-  /** Ends a wait for bytes at once: the stream errors. */
+  /** Ends a wait for bytes at once: `pull` rejects. */
   readonly signal?: AbortSignal;
-  /** Called when the stream ended, failed or was cancelled. */
+  /** Called when the body ended, failed or was cancelled. */
   onClose?(): void;
 }
 
 /**
- * The blob's layout must be known. Pulled in chunks of up to 1 MiB; an error of the blob errors the stream.
- * The stream never closes the blob.
+ * The blob's layout must be known. Pulled in chunks of up to 1 MiB; an error of the blob is one of the body.
+ * The blob stays open.
  */
-export function blobStream(
+export function blobSource(
   blob: LiveBlob,
-  { start = 0, end = blob.size ?? 0, buffers, signal, onClose }: BlobStreamOptions,
-): ReadableStream<Uint8Array> {
+  { start = 0, end = blob.size ?? 0, buffers, signal, onClose }: BlobSourceOptions,
+): BodySource {
   const demand = { position: start, end, waitingSince: undefined as number | undefined };
   const forget = blob.committed ? () => {} : blob.demand(demand);
   const gone = new AbortController();
@@ -43,28 +44,28 @@ export function blobStream(
     forget();
     onClose?.();
   };
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const chunk = await nextChunk(blob, { demand, buffers, signal: ended });
-          controller.enqueue(chunk);
-          demand.position += chunk.length;
-          if (demand.position < end) return;
-          close();
-          controller.close();
-        } catch (error) {
-          close();
-          if (!gone.signal.aborted) controller.error(error);
-        }
-      },
-      cancel() {
-        gone.abort();
+  return {
+    mayWait: true,
+    async pull() {
+      if (demand.position >= end) {
         close();
-      },
+        return undefined;
+      }
+      try {
+        const chunk = await nextChunk(blob, { demand, buffers, signal: ended });
+        demand.position += chunk.length;
+        if (demand.position >= end) close();
+        return chunk;
+      } catch (error) {
+        close();
+        throw error;
+      }
     },
-    { highWaterMark: 0 },
-  );
+    cancel() {
+      gone.abort();
+      close();
+    },
+  };
 }
 
 /** Resolves when the first byte of a range could go out. @throws BlobError */

@@ -1,13 +1,17 @@
 /** @module Tests of bodies that the origin goes on with. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sourceStream } from "../http/direct-body.ts";
 import { RegistryError } from "../registry/errors.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
 import type { Origin } from "./origin-fill.ts";
 import { CHUNK } from "./piece-source.ts";
-import { resilientStream } from "./resilient-stream.ts";
+import { resilientSource } from "./resilient-source.ts";
 import { arriving, readAll, tempDir, testBlob, turns, until } from "./testing/blobs.ts";
+
+/** The body as a stream. */
+const resilientStream = (...args: Parameters<typeof resilientSource>) => sourceStream(resilientSource(...args));
 
 const blob = testBlob(5 * 1024 * 1024 + 99);
 const size = blob.layout.size;
@@ -189,6 +193,7 @@ test("a client that leaves while bytes are awaited lets go at once", async () =>
     await turns();
     await reader.cancel(new Error("left"));
     await pending;
+    await turns();
     assert.equal(closed, 1);
     assert.equal(live.demands.size, 0);
     await live.fail(new BlobError("abandoned", "x"));

@@ -1,11 +1,15 @@
 /** @module Tests of bodies that follow an arriving blob. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { blobStream, firstByte } from "./blob-stream.ts";
+import { sourceStream } from "../http/direct-body.ts";
+import { blobSource, firstByte } from "./blob-source.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
 import { CHUNK } from "./piece-source.ts";
 import { arriving, prng, readAll, shuffled, tempDir, testBlob, turns } from "./testing/blobs.ts";
+
+/** The body as a stream. */
+const blobStream = (...args: Parameters<typeof blobSource>) => sourceStream(blobSource(...args));
 
 const large = testBlob(5 * 1024 * 1024 + 777);
 const small = testBlob(700_000);

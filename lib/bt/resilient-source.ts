@@ -4,14 +4,15 @@
  * @module
  */
 import type { Hash } from "node:crypto";
+import type { BodySource } from "../http/direct-body.ts";
 import { createDigestHash } from "../registry/digest.ts";
-import { blobStream } from "./blob-stream.ts";
+import { blobSource } from "./blob-source.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import type { Origin } from "./origin-fill.ts";
 
-export interface ResilientStreamInit {
+export interface ResilientSourceInit {
   readonly start: number;
   /** Behind the last byte. */
   readonly end: number;
@@ -28,8 +29,8 @@ export interface ResilientStreamInit {
   onClose?(): void;
 }
 
-/** See the module. Pulled; cancelling it stops whatever it reads from. */
-export function resilientStream(blob: LiveBlob, init: ResilientStreamInit): ReadableStream<Uint8Array> {
+/** See the module. Cancelling it stops whatever it reads from. */
+export function resilientSource(blob: LiveBlob, init: ResilientSourceInit): BodySource {
   const gone = new AbortController();
   const chunks = deliver(blob, init, gone.signal);
   let closed = false;
@@ -38,34 +39,34 @@ export function resilientStream(blob: LiveBlob, init: ResilientStreamInit): Read
     closed = true;
     init.onClose?.();
   };
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const { value, done } = await chunks.next();
-          if (done) {
-            controller.close();
-            close();
-          } else {
-            init.onBytes?.(value.length);
-            controller.enqueue(value);
-          }
-        } catch (error) {
-          close();
-          controller.error(error);
-        }
-      },
-      async cancel() {
-        gone.abort();
-        await chunks.return(undefined).catch(() => {});
+  return {
+    mayWait: true,
+    async pull() {
+      try {
+        const { value } = await chunks.next();
+        if (value === undefined) close();
+        else init.onBytes?.(value.length);
+        return value;
+      } catch (error) {
         close();
-      },
+        throw error;
+      }
     },
-    { highWaterMark: 0 },
-  );
+    cancel() {
+      gone.abort();
+      chunks
+        .return(undefined)
+        .catch(() => {})
+        .finally(close);
+    },
+  };
 }
 
-async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+async function* deliver(
+  blob: LiveBlob,
+  init: ResilientSourceInit,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, undefined> {
   let position = init.start;
   try {
     await blob.waitFor(() => blob.layout !== undefined, signal);
@@ -75,9 +76,14 @@ async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: Abort
         `${blob.digest}: ${init.size} bytes were promised, what arrives has ${blob.size}`,
       );
     }
-    for await (const chunk of blobStream(blob, { start: init.start, end: init.end, buffers: init.buffers, signal })) {
-      position += chunk.length;
-      yield chunk;
+    const source = blobSource(blob, { start: init.start, end: init.end, buffers: init.buffers, signal });
+    try {
+      for (let chunk = await source.pull(); chunk; chunk = await source.pull()) {
+        position += chunk.length;
+        yield chunk;
+      }
+    } finally {
+      source.cancel();
     }
     return;
   } catch (error) {
@@ -90,9 +96,9 @@ async function* deliver(blob: LiveBlob, init: ResilientStreamInit, signal: Abort
 /** The rest from the origin; of a whole blob the last bytes wait for the digest. */
 async function* fromOrigin(
   blob: LiveBlob,
-  { start, end, size, origin, buffers, wasWhole }: ResilientStreamInit & { wasWhole: boolean },
+  { start, end, size, origin, buffers, wasWhole }: ResilientSourceInit & { wasWhole: boolean },
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<Uint8Array, undefined> {
   const hash = wasWhole ? await hashDelivered(blob, { length: start, buffers }) : undefined;
   const read = await origin.read({ start, end }, signal);
   if (read.size !== undefined && read.size !== size) {
@@ -112,6 +118,7 @@ async function* fromOrigin(
     throw new BlobError("digest_mismatch", `${blob.digest}: what ${origin.name} sent has another digest`);
   }
   if (held) yield held;
+  return undefined;
 }
 
 /**
