@@ -23,6 +23,8 @@ import {
 } from "./sources/source.ts";
 import { urgentPieces } from "./urgency.ts";
 
+/** Of buffers that wait for their next piece: as many as a window of small pieces, few large ones. */
+const IDLE_BYTES = 16 * 1024 * 1024;
 /** How often lateness is looked at while pieces are under way, ms. */
 const TICK = 50;
 /** A request under way for so long, ms, must have brought bytes at this rate, bytes/s, or its source is left. */
@@ -100,7 +102,8 @@ export class Download {
     this.#init = init;
     this.#blob = init.blob;
     this.#layout = init.blob.layout;
-    this.#buffers = new BufferPool(this.#layout.pieceLength, 8);
+    const { pieceLength } = this.#layout;
+    this.#buffers = new BufferPool(pieceLength, Math.floor(IDLE_BYTES / pieceLength));
     this.#availability = new Uint16Array(this.#layout.count);
     this.#now = init.now ?? (() => performance.now());
     this.#random = init.random ?? Math.random;
@@ -354,12 +357,12 @@ export class Download {
 
   /** What this host has or asked for, without what is late elsewhere. */
   #asked(source: PieceSource, now: number): Bitfield {
-    const asked = this.#blob.have!.clone();
+    const asked = (this.#blob.covered ?? this.#blob.have!).clone();
     for (const [piece, flights] of this.#flights) {
       const own = flights.some((flight) => flight.source === source);
       if (own || !isLate(flights, { now, medianMs: this.#pace.medianMs })) asked.add(piece);
     }
-    for (let piece = 0; piece < asked.length; piece++) if (this.#blob.isWriting(piece)) asked.add(piece);
+    for (const piece of this.#blob.writing) asked.add(piece);
     return asked;
   }
 

@@ -175,6 +175,11 @@ export class LiveBlob implements Cacheable {
     return this.#partial?.isWriting(piece) === true || this.#revival?.has(piece) === true;
   }
 
+  /** Pieces on their way to the disk. */
+  get writing(): Iterable<number> {
+    return this.#partial?.writing ?? [];
+  }
+
   /** Pieces of an earlier attempt that wait for somebody's word or are being checked. */
   get reviving(): Iterable<number> {
     return this.#revival?.pieces() ?? [];

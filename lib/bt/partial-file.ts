@@ -58,6 +58,11 @@ export class PartialFile implements BlobFile {
     if (journal !== undefined) await rm(journal, { force: true }).catch(() => {});
   }
 
+  /** Pieces on their way to the disk. */
+  get writing(): Iterable<number> {
+    return this.#writing.keys();
+  }
+
   /** Whether a piece is on its way to the disk. */
   isWriting(piece: number): boolean {
     return this.#writing.has(piece);

@@ -6,9 +6,12 @@ import type { Hash } from "node:crypto";
 import { createDigestHash, type Digest } from "../registry/digest.ts";
 import type { Bitfield } from "./bitfield.ts";
 import type { BlobFile } from "./blob-file.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import type { Layout } from "./layout.ts";
 
-const READ = 1024 * 1024;
+const READ = 512 * 1024;
+/** Read into by all blobs that arrive. */
+const buffers = new BufferPool(READ, 4);
 
 /** Hashes pieces in order, whatever order they come in; what came early is read back from the file. */
 export class PrefixDigest {
@@ -58,15 +61,19 @@ export class PrefixDigest {
   }
 
   async #readOn(): Promise<void> {
-    const buffer = new Uint8Array(Math.min(READ, this.#layout.pieceLength));
-    while (!this.complete && this.#have.has(this.#next)) {
-      const end = this.#layout.end(this.#next);
-      for (let position = this.#layout.start(this.#next); position < end; position += buffer.length) {
-        const part = buffer.subarray(0, Math.min(buffer.length, end - position));
-        await this.#file.read(part, position);
-        this.#hash.update(part);
+    const buffer = buffers.take();
+    try {
+      while (!this.complete && this.#have.has(this.#next)) {
+        const end = this.#layout.end(this.#next);
+        for (let position = this.#layout.start(this.#next); position < end; position += buffer.length) {
+          const part = buffer.subarray(0, Math.min(buffer.length, end - position));
+          await this.#file.read(part, position);
+          this.#hash.update(part);
+        }
+        this.#next += 1;
       }
-      this.#next += 1;
+    } finally {
+      buffers.give(buffer);
     }
   }
 }
