@@ -436,6 +436,7 @@ export class Download {
       piece,
       asked,
       want,
+      paceMs: this.#pace.medianMs,
       signal,
       expected: (index) => this.#blob.hashes?.get(index),
       buffer: (index) => {

@@ -232,9 +232,11 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     return ociError(400, "SIZE_INVALID", (error as Error).message);
   }
   const want = /^[0-9]{1,9}$/.exec(c.req.header(HEADER.want) ?? "");
+  const pace = /^[0-9]{1,9}$/.exec(c.req.header(HEADER.pace) ?? "");
   const upload = await init.uploader.next(blob, {
     asked,
     want: want ? Number(want[0]) : undefined,
+    paceMs: pace ? Number(pace[0]) : undefined,
     asker: parsePeerHeader(c.req.header(HEADER.peer))?.peerId,
     signal,
   });

@@ -191,3 +191,27 @@ test("two requests of one asker that want the same piece do not get it twice", a
   second.done();
   await target.close();
 });
+
+test("a piece is not repeated before it can have reached the asker, as askers tell", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob, 1);
+  const clock = { now: 0 };
+  const uploader = new Uploader({ now: () => clock.now });
+  const ask = (asker: string, signal = live()) =>
+    uploader.next(target, { asked: nothing(), asker, paceMs: 400, signal });
+  const first = await ask("a");
+  // The system took the bytes at once; the line has yet to carry them.
+  first!.done();
+  const gone = new AbortController();
+  clock.now = 1000;
+  const early = ask("b", gone.signal);
+  await turns();
+  gone.abort(new Error("left"));
+  await assert.rejects(early, /left/);
+  clock.now = 1201;
+  const late = await ask("b");
+  assert.equal(late?.piece, 0);
+  late.done();
+  await target.close();
+});

@@ -13,7 +13,9 @@ import { ServedPieces } from "./served-pieces.ts";
 export const PARK_MS = 10_000;
 /** No repeat before so many median piece times. */
 const REPEAT = 3;
-/** The no-repeat time before any piece was sent, ms. */
+/** Whatever askers say, a piece takes no longer than this, ms: a repeat must not come after the wait for it. */
+const MAX_PACE_MS = 2500;
+/** The no-repeat time before that is known, ms. */
 const FIRST_REPEAT_MS = 1000;
 /** The same asker does not get the same piece again before this, ms. */
 const SAME_ASKER_MS = 2000;
@@ -34,6 +36,8 @@ export interface NextQuery {
   readonly asked: Bitfield;
   /** A piece its reader waits for. */
   readonly want?: number | undefined;
+  /** Median ms that a piece takes the asker, as it says; see `Uploader`. */
+  readonly paceMs?: number | undefined;
   /** Who asks: pieces sent to it while a request of its own waited are not sent again for that request. */
   readonly asker?: string | undefined;
   readonly signal: AbortSignal;
@@ -48,7 +52,12 @@ interface Waiter {
   reject(reason: unknown): void;
 }
 
-/** See the module. */
+/**
+ * See the module.
+ *
+ * How long a piece takes is what askers say, the median of many: here it is only known when the system has taken the
+ * bytes, which on a slow line is long before they arrive. Of askers that do not say it is that.
+ */
 export class Uploader {
   readonly #slots: number;
   readonly #now: () => number;
@@ -179,12 +188,13 @@ export class Uploader {
 
   #begin({ blob, query }: Waiter, piece: number, startedAt: number): Upload {
     this.#servedOf(blob).note(piece, startedAt, query.asker);
+    if (query.paceMs !== undefined) this.#median.add(Math.min(query.paceMs, MAX_PACE_MS));
     this.#busy += 1;
     let sent = false;
     const done = () => {
       if (sent) return;
       sent = true;
-      this.#median.add(this.#now() - startedAt);
+      if (query.paceMs === undefined) this.#median.add(this.#now() - startedAt);
       this.#busy -= 1;
       this.#serve();
     };

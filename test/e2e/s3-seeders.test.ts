@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { askMetainfo } from "../interop/swarm.ts";
 import { readBlob } from "../rig/blob-reader.ts";
 import { startCluster } from "../rig/cluster.ts";
 import type { EagleApp } from "../rig/eagle.ts";
@@ -28,7 +29,10 @@ for (const kind of s3Servers) {
         await cluster.pushBlob(repository, 700_000, { seed: "b" }),
       ];
       cluster.origin.inject({ kind: "slow", rate: 8_000_000 }, { times: Number.POSITIVE_INFINITY });
-      await Promise.all(cluster.proxies.flatMap((proxy) => blobs.map((blob) => pullBlob(proxy, repository, blob))));
+      // Which seeder a proxy asks is a matter of chance: here each is asked for each blob.
+      const asked = seeders.flatMap((seeder) => blobs.map((blob) => askMetainfo(seeder, repository, blob)));
+      const pulls = cluster.proxies.flatMap((proxy) => blobs.map((blob) => pullBlob(proxy, repository, blob)));
+      await Promise.all([...asked, ...pulls]);
       for (const blob of blobs) {
         const bytes = cluster.origin.blobBytes(blob.digest);
         const isOnce = bytes >= blob.size && bytes <= blob.size * 1.02;
