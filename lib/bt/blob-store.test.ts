@@ -9,7 +9,7 @@ import { createMetrics } from "../metrics/metrics.ts";
 import { FsStorage, StorageError } from "../storage/index.ts";
 import { BlobStore, type Fill } from "./blob-store.ts";
 import { BlobError } from "./errors.ts";
-import { type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
+import { filling, tempDir, testBlob } from "./testing/blobs.ts";
 
 const blob = testBlob(1_200_000);
 const other = testBlob(900_000, { seed: 5 });
@@ -33,17 +33,6 @@ async function openStore(
   });
   await store.start();
   return { store, storage, metrics, events, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
-}
-
-function filling(of: TestBlob, { isPublic = false }: { isPublic?: boolean } = {}): Fill {
-  return (live) => {
-    live.isPublic = isPublic;
-    void (async () => {
-      await live.begin(of.layout);
-      live.addHashes(0, of.metainfo.pieces);
-      for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
-    })();
-  };
 }
 
 const never: Fill = () => assert.fail("must not be fetched");

@@ -135,7 +135,7 @@ export class Download {
     for (const { source, heardAt, startedAt } of this.#allFlights()) {
       if (heardAt === undefined) owing.set(source, Math.min(startedAt, owing.get(source) ?? startedAt));
     }
-    const covered = this.#blob.covered ?? this.#blob.have;
+    const { covered } = this.#blob;
     return [...this.#sources.values()]
       .filter(({ source }) => source.kind === "peer")
       .map(({ source, requests, since, pieceMs, lastPieceAt }) => ({
@@ -338,10 +338,9 @@ export class Download {
       return true;
     }
     if (!source.pieces) return false;
-    const covered = this.#blob.covered ?? have;
     const piece = pickPiece({
       offered: source.pieces,
-      have: covered,
+      have: this.#blob.covered!,
       known: this.#blob.hashes!.known,
       flights: this.#flights,
       availability: this.#availability,
@@ -357,7 +356,7 @@ export class Download {
 
   /** What this host has or asked for, without what is late elsewhere. */
   #asked(source: PieceSource, now: number): Bitfield {
-    const asked = (this.#blob.covered ?? this.#blob.have!).clone();
+    const asked = this.#blob.covered!.clone();
     for (const [piece, flights] of this.#flights) {
       const own = flights.some((flight) => flight.source === source);
       if (own || !isLate(flights, { now, medianMs: this.#pace.medianMs })) asked.add(piece);

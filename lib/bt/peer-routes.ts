@@ -231,12 +231,10 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     handle.release();
     return ociError(400, "SIZE_INVALID", (error as Error).message);
   }
-  const want = /^[0-9]{1,9}$/.exec(c.req.header(HEADER.want) ?? "");
-  const pace = /^[0-9]{1,9}$/.exec(c.req.header(HEADER.pace) ?? "");
   const upload = await init.uploader.next(blob, {
     asked,
-    want: want ? Number(want[0]) : undefined,
-    paceMs: pace ? Number(pace[0]) : undefined,
+    want: wholeNumber(c.req.header(HEADER.want)),
+    paceMs: wholeNumber(c.req.header(HEADER.pace)),
     asker: parsePeerHeader(c.req.header(HEADER.peer))?.peerId,
     signal,
   });
@@ -269,4 +267,9 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
       ...pieceHeaders(blob, start, end),
     },
   });
+}
+
+/** The number in a header; undefined where there is none, or something else. */
+function wholeNumber(header: string | undefined): number | undefined {
+  return header !== undefined && /^[0-9]{1,9}$/.test(header) ? Number(header) : undefined;
 }

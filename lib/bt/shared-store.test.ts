@@ -8,7 +8,7 @@ import { createMetrics } from "../metrics/metrics.ts";
 import { MemoryStore } from "../storage/memory.ts";
 import { RemoteStorage } from "../storage/remote/remote-storage.ts";
 import { BlobStore, type Fill } from "./blob-store.ts";
-import { type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
+import { filling, tempDir, testBlob } from "./testing/blobs.ts";
 
 class SharedBucket extends MemoryStore {
   override readonly shared: boolean = true;
@@ -23,17 +23,6 @@ class SharedBucket extends MemoryStore {
 
 const blob = testBlob(1_200_000);
 const never: Fill = () => assert.fail("must not be fetched");
-
-function filling(of: TestBlob): Fill {
-  return (live) => {
-    live.isPublic = true;
-    void (async () => {
-      await live.begin(of.layout);
-      live.addHashes(0, of.metainfo.pieces);
-      for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
-    })();
-  };
-}
 
 async function openStore(bucket: SharedBucket, path: string, init: { isStoredByOther?: () => Promise<boolean> } = {}) {
   const storage = await RemoteStorage.open(bucket, { rootDirectory: path, limitSize: 5_000_000 });
@@ -62,7 +51,7 @@ test("what one host committed another finds, offers and reads; also after a rest
   await using second = await openStore(bucket, join(dir.path, "2"));
   assert.equal(await second.peek(blob.digest), undefined);
   {
-    using handle = await first.acquire(blob.digest, filling(blob));
+    using handle = await first.acquire(blob.digest, filling(blob, { isPublic: true }));
     await handle.blob.done;
   }
   {
@@ -83,7 +72,7 @@ test("a blob that came after the listing is found by those who only look", async
   await using second = await openStore(bucket, join(dir.path, "2"));
   await using first = await openStore(bucket, join(dir.path, "1"));
   {
-    using handle = await first.acquire(blob.digest, filling(blob));
+    using handle = await first.acquire(blob.digest, filling(blob, { isPublic: true }));
     await handle.blob.done;
   }
   using peeked = await second.peek(blob.digest);
@@ -95,7 +84,7 @@ test("a blob that another stores is not stored again, but kept", async () => {
   const bucket = new SharedBucket();
   {
     await using first = await openStore(bucket, join(dir.path, "1"));
-    using handle = await first.acquire(blob.digest, filling(blob));
+    using handle = await first.acquire(blob.digest, filling(blob, { isPublic: true }));
     await handle.blob.done;
   }
   const [data, torrent] = [`data/${blob.digest.hex}.layer`, `torrents/${blob.digest.hex}.torrent`];
@@ -103,7 +92,7 @@ test("a blob that another stores is not stored again, but kept", async () => {
   await bucket.delete(torrent);
   const puts = bucket.puts;
   await using second = await openStore(bucket, join(dir.path, "2"), { isStoredByOther: async () => true });
-  using handle = await second.acquire(blob.digest, filling(blob));
+  using handle = await second.acquire(blob.digest, filling(blob, { isPublic: true }));
   await handle.blob.done;
   assert.equal(bucket.puts, puts);
   assert.deepEqual(await readdir(join(dir.path, "2", "data")), [`${blob.digest.hex}.layer`]);

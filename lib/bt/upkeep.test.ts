@@ -8,13 +8,13 @@ import { silentLogger } from "../log/log.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import { FsStorage } from "../storage/index.ts";
 import { availabilitySource } from "./availability-source.ts";
-import { BlobStore, type BlobStoreInit, type Fill } from "./blob-store.ts";
+import { BlobStore, type BlobStoreInit } from "./blob-store.ts";
 import { BlobError } from "./errors.ts";
 import { Leftovers } from "./leftovers.ts";
 import { decodeMetainfo, encodeMetainfo } from "./metainfo.ts";
 import { RemovalRequests, requestRemoval } from "./removal-requests.ts";
 import { Scrub } from "./scrub.ts";
-import { type TestBlob, tempDir, testBlob, turns, until } from "./testing/blobs.ts";
+import { filling, type TestBlob, tempDir, testBlob, turns, until } from "./testing/blobs.ts";
 import { verifyBlob } from "./verify-blob.ts";
 
 const blobs = [testBlob(1_200_000), testBlob(900_000, { seed: 5 }), testBlob(700_000, { seed: 6 })];
@@ -38,20 +38,9 @@ async function openStore(path: string, init: Partial<BlobStoreInit> = {}) {
   return { store, left, warnings, page, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
-function filling(of: TestBlob): Fill {
-  return (live) => {
-    live.isPublic = true;
-    void (async () => {
-      await live.begin(of.layout);
-      live.addHashes(0, of.metainfo.pieces);
-      for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
-    })();
-  };
-}
-
 async function commit(store: BlobStore, ...of: TestBlob[]): Promise<void> {
   for (const one of of) {
-    using handle = await store.acquire(one.digest, filling(one));
+    using handle = await store.acquire(one.digest, filling(one, { isPublic: true }));
     await handle.blob.done;
   }
 }

@@ -7,6 +7,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Digest, parseDigest } from "../../registry/digest.ts";
+import type { Fill } from "../blob-store.ts";
 import { Layout } from "../layout.ts";
 import { LiveBlob } from "../live-blob.ts";
 import type { Metainfo } from "../metainfo.ts";
@@ -88,6 +89,18 @@ export async function arriving(
   if (begun) await blob.begin(test.layout);
   if (begun && hashes) blob.addHashes(0, test.metainfo.pieces);
   return blob;
+}
+
+/** What fills a blob of a store, as from its origin. */
+export function filling(of: TestBlob, { isPublic = false }: { isPublic?: boolean } = {}): Fill {
+  return (live) => {
+    live.isPublic = isPublic;
+    void (async () => {
+      await live.begin(of.layout);
+      live.addHashes(0, of.metainfo.pieces);
+      for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
+    })();
+  };
 }
 
 /** Reads a stream to its end. Chunks are copied: their buffers are lent. */

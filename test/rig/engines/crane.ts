@@ -2,11 +2,10 @@
  * @module crane (go-containerregistry), which knows no mirrors: it pulls from the proxy by its address, or through it as
  * HTTP proxy.
  */
-import assert from "node:assert/strict";
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
-import { blobsOf, type PushedImage } from "../image.ts";
+import { mkdir, writeFile } from "node:fs/promises";
+import type { PushedImage } from "../image.ts";
 import type { Rig } from "../rig.ts";
-import { type Credentials, type Engine, fileDigest, hexOf, type ProxyRoute, proxyEnv } from "./engine.ts";
+import { type Credentials, type Engine, type ProxyRoute, proxyEnv, verifyLayout } from "./engine.ts";
 
 /** Makes a crane. There is no daemon. @param options.path - the program */
 export async function createCrane(
@@ -29,13 +28,7 @@ export async function createCrane(
         env,
       });
     },
-    verify: async (reference: string, image: PushedImage) => {
-      const directory = `${layout(reference)}/blobs/sha256`;
-      const pushed = [image.manifest, ...blobsOf(image)].map(({ digest }) => digest);
-      assert.deepEqual((await readdir(directory)).sort(), pushed.map(hexOf).sort());
-      for (const digest of pushed) assert.equal(await fileDigest(`${directory}/${hexOf(digest)}`), digest);
-      await rm(layout(reference), { recursive: true });
-    },
+    verify: (reference: string, image: PushedImage) => verifyLayout(layout(reference), image),
     close: async () => {},
   });
 }

@@ -1,9 +1,11 @@
 /**
  * @module What every container engine of the rig can do.
  */
+import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import type { PushedImage } from "../image.ts";
+import { readdir, rm } from "node:fs/promises";
+import { blobsOf, type PushedImage } from "../image.ts";
 
 /** A user at a registry. */
 export interface Credentials {
@@ -42,6 +44,15 @@ export interface Engine {
   verify(reference: string, image: PushedImage): Promise<void>;
   /** Ends the engine and its mounts. Its files go with the rig. */
   close(): Promise<void>;
+}
+
+/** `Engine.verify` of one that leaves an OCI layout: every blob of the image is there, and no other. Removes it then. */
+export async function verifyLayout(layout: string, image: PushedImage): Promise<void> {
+  const directory = `${layout}/blobs/sha256`;
+  const pushed = [image.manifest, ...blobsOf(image)].map(({ digest }) => digest);
+  assert.deepEqual((await readdir(directory)).sort(), pushed.map(hexOf).sort());
+  for (const digest of pushed) assert.equal(await fileDigest(`${directory}/${hexOf(digest)}`), digest);
+  await rm(layout, { recursive: true });
 }
 
 /** SHA-256 of a file, as `sha256:<hex>`. */

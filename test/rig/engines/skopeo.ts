@@ -1,12 +1,10 @@
 /**
  * @module skopeo (Debian's, 1.9), which copies an image into an OCI layout where every blob can be hashed.
  */
-import assert from "node:assert/strict";
-import { readdir, rm } from "node:fs/promises";
-import { blobsOf, type PushedImage } from "../image.ts";
+import type { PushedImage } from "../image.ts";
 import type { Rig } from "../rig.ts";
 import { loginFlags, type RegistryMirror, writeContainersConf } from "./containers-conf.ts";
-import { type Credentials, type Engine, fileDigest, hexOf, type ProxyRoute, proxyEnv } from "./engine.ts";
+import { type Credentials, type Engine, type ProxyRoute, proxyEnv, verifyLayout } from "./engine.ts";
 
 /** Makes a skopeo that pulls through mirrors or a proxy. There is no daemon. */
 export async function createSkopeo(
@@ -33,13 +31,7 @@ export async function createSkopeo(
       ];
       await rig.processes.run("skopeo", [...flags, ...copy], { name, env, timeoutMs: 180_000 });
     },
-    verify: async (reference: string, image: PushedImage) => {
-      const directory = `${layout(reference)}/blobs/sha256`;
-      const pushed = [image.manifest, ...blobsOf(image)].map(({ digest }) => digest);
-      assert.deepEqual((await readdir(directory)).sort(), pushed.map(hexOf).sort());
-      for (const digest of pushed) assert.equal(await fileDigest(`${directory}/${hexOf(digest)}`), digest);
-      await rm(layout(reference), { recursive: true });
-    },
+    verify: (reference: string, image: PushedImage) => verifyLayout(layout(reference), image),
     close: async () => {},
   });
 }
