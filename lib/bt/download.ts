@@ -21,7 +21,7 @@ import {
   type SourceChange,
   SourceError,
 } from "./sources/source.ts";
-import { urgentPieces } from "./urgency.ts";
+import { urgentPieces, wantedPiece } from "./urgency.ts";
 
 /** Of buffers that wait for their next piece: as many as a window of small pieces, few large ones. */
 const IDLE_BYTES = 16 * 1024 * 1024;
@@ -329,12 +329,13 @@ export class Download {
     if (source.chooses) {
       const asked = this.#asked(source, now);
       if (asked.full) return false;
-      void this.#fetch(
-        state,
-        undefined,
+      const want = wantedPiece(this.#blob, {
+        now,
+        medianMs: this.#pace.medianMs,
         asked,
-        urgent.find((piece) => !asked.has(piece)),
-      );
+        offered: this.#availability,
+      });
+      void this.#fetch(state, undefined, asked, want);
       return true;
     }
     if (!source.pieces) return false;
@@ -435,7 +436,6 @@ export class Download {
       piece,
       asked,
       want,
-      paceMs: this.#pace.medianMs,
       signal,
       expected: (index) => this.#blob.hashes?.get(index),
       buffer: (index) => {

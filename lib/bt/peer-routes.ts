@@ -231,11 +231,13 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     handle.release();
     return ociError(400, "SIZE_INVALID", (error as Error).message);
   }
+  const asker = parsePeerHeader(c.req.header(HEADER.peer))?.peerId;
   const upload = await init.uploader.next(blob, {
     asked,
     want: wholeNumber(c.req.header(HEADER.want)),
-    paceMs: wholeNumber(c.req.header(HEADER.pace)),
-    asker: parsePeerHeader(c.req.header(HEADER.peer))?.peerId,
+    asker,
+    // A host of Eagle asks by HTTP/1.1, and again as soon as it has what it was sent.
+    connection: asker && `${c.env.remoteAddress} ${c.env.remotePort}`,
     signal,
   });
   if (!upload) {
@@ -251,8 +253,8 @@ async function serveNext(init: PeerRoutesInit, c: Context<Env>, handle: Handle<L
     limiter: init.limiter,
     buffers: init.buffers,
     ...(init.onBytes ? { onBytes: init.onBytes } : {}),
-    onClose: () => {
-      upload.done();
+    onClose: (end) => {
+      upload.done(end);
       served?.();
       handle.release();
     },

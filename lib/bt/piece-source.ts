@@ -21,8 +21,8 @@ export interface PieceSourceInit {
   /** Awaited before each chunk, where others go first. */
   turn?(bytes: number, signal: AbortSignal): Promise<void>;
   onBytes?(bytes: number): void;
-  /** Called once, when the body ended, failed or was cancelled. */
-  onClose?(): void;
+  /** Called once, when the body ended, failed or was cancelled. `end` is "sent" where all of it was taken. */
+  onClose?(end: "sent" | "left"): void;
 }
 
 /** Pulled in chunks of up to 1 MiB. */
@@ -33,15 +33,15 @@ export function pieceSource(
   const gone = new AbortController();
   let position = start;
   let closed = false;
-  const close = () => {
+  const close = (how: "sent" | "left") => {
     if (closed) return;
     closed = true;
-    onClose?.();
+    onClose?.(how);
   };
   return {
     async pull() {
       if (position >= end) {
-        close();
+        close("sent");
         return undefined;
       }
       try {
@@ -54,13 +54,13 @@ export function pieceSource(
         onBytes?.(length);
         return lend(chunk, () => buffers.give(chunk));
       } catch (error) {
-        close();
+        close("left");
         throw error;
       }
     },
     cancel() {
       gone.abort();
-      close();
+      close("left");
     },
   };
 }

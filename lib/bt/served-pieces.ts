@@ -1,12 +1,30 @@
 /**
- * What an uploader served of one blob.
+ * What an uploader served of one blob, and how fast that gets around among those who ask.
  * @module
  */
+import { type Bitfield, inPieceOrder } from "./bitfield.ts";
+import { RunningMedian } from "./median.ts";
 
 /** What an asker was sent lately stays known for so long, ms: longer than any request waits. */
 const SENT_MS = 30_000;
-/** Askers remembered. */
+/** Askers remembered at most, and bytes of what they told. */
 const MAX_ASKERS = 4096;
+const MAX_BYTES = 16 * 1024 * 1024;
+/** No repeat before so many times what it takes the median piece from here to another asker. */
+const REPEAT = 4;
+/** The no-repeat time before that is known, ms. */
+const FIRST_REPEAT_MS = 1000;
+/** Nor longer than this, ms: a repeat must not come after the wait for it. */
+const MAX_REPEAT_MS = 7500;
+
+interface Asker {
+  /** Pieces and when they were sent, oldest first. */
+  sent: { piece: number; at: number }[];
+  /** When it first asked. */
+  readonly since: number;
+  /** What it told to have or to have asked others for. */
+  readonly told: Bitfield;
+}
 
 /** See the module. Times are monotonic ms. */
 export class ServedPieces {
@@ -14,34 +32,86 @@ export class ServedPieces {
   readonly times: Uint32Array;
   /** When each piece was served last. */
   readonly at: Float64Array;
-  /** By asker: pieces and when they were sent, oldest first. */
-  readonly #sent = new Map<string, { piece: number; at: number }[]>();
+  readonly #askers = new Map<string, Asker>();
+  readonly #maxAskers: number;
+  readonly #spread = new RunningMedian(63);
 
   /** @param count Pieces of the blob. */
   constructor(count: number) {
     this.times = new Uint32Array(count);
     this.at = new Float64Array(count);
+    this.#maxAskers = Math.min(MAX_ASKERS, Math.ceil((MAX_BYTES * 8) / Math.max(1, count)));
   }
 
+  /**
+   * A piece served less than so many ms ago is on its way through the swarm. How long that way is, only the swarm knows:
+   * it is measured by what askers tell to have, or to have asked each other for, of pieces that others got from here.
+   * Where nobody told yet, or askers do not reach each other, it is as long as a piece takes from here.
+   *
+   * @param pieceMs Median ms from here to an asker; undefined where that is not known either.
+   */
+  repeatAfterMs(pieceMs: number | undefined): number {
+    const ms = this.#spread.value ?? pieceMs;
+    return ms === undefined ? FIRST_REPEAT_MS : Math.min(REPEAT * ms, MAX_REPEAT_MS);
+  }
+
+  /** An asker tells what it has or asked others for. */
+  heard(asker: string, asked: Bitfield, now: number): void {
+    const known = this.#askers.get(asker);
+    if (!known) {
+      this.#remember(asker, { sent: [], since: now, told: asked.clone() });
+      return;
+    }
+    this.#remember(asker, known);
+    for (let word = 0; word < asked.words.length; word++) {
+      let fresh = inPieceOrder(asked.words[word]! & ~known.told.words[word]!);
+      while (fresh !== 0) {
+        const bit = Math.clz32(fresh);
+        fresh &= ~(0x80000000 >>> bit);
+        const piece = word * 32 + bit;
+        known.told.add(piece);
+        // What was served before it came it fetches late.
+        if (
+          this.times[piece]! > 0 &&
+          this.at[piece]! >= known.since &&
+          !known.sent.some((sent) => sent.piece === piece)
+        ) {
+          this.#spread.add(now - this.at[piece]!);
+        }
+      }
+    }
+  }
+
+  /** A piece goes out. */
   note(piece: number, at: number, asker: string | undefined): void {
     this.times[piece]! += 1;
     this.at[piece] = at;
-    if (asker === undefined) return;
-    const list = (this.#sent.get(asker) ?? []).filter((entry) => at - entry.at < SENT_MS);
-    list.push({ piece, at });
-    this.#sent.delete(asker);
-    this.#sent.set(asker, list);
-    for (const oldest of this.#sent.keys()) {
-      if (this.#sent.size <= MAX_ASKERS) break;
-      this.#sent.delete(oldest);
-    }
+    const known = asker === undefined ? undefined : this.#askers.get(asker);
+    if (!known) return;
+    known.sent = known.sent.filter((entry) => at - entry.at < SENT_MS);
+    known.sent.push({ piece, at });
+  }
+
+  /** It did not get there: nobody has it from here. */
+  lost(piece: number): void {
+    if (this.times[piece]! > 0) this.times[piece]! -= 1;
   }
 
   /** What the asker was sent since a moment. */
   sentSince(asker: string, since: number): number[] {
-    const list = this.#sent.get(asker) ?? [];
+    const sent = this.#askers.get(asker)?.sent ?? [];
     const pieces: number[] = [];
-    for (let index = list.length - 1; index >= 0 && list[index]!.at >= since; index--) pieces.push(list[index]!.piece);
+    for (let index = sent.length - 1; index >= 0 && sent[index]!.at >= since; index--) pieces.push(sent[index]!.piece);
     return pieces;
+  }
+
+  /** The latest last; the oldest leave. */
+  #remember(name: string, asker: Asker): void {
+    this.#askers.delete(name);
+    this.#askers.set(name, asker);
+    for (const oldest of this.#askers.keys()) {
+      if (this.#askers.size <= this.#maxAskers) break;
+      this.#askers.delete(oldest);
+    }
   }
 }

@@ -38,8 +38,8 @@ test("no more pieces go out at once than there are slots", async () => {
     sent.push(upload.piece);
     await turns(1);
     busy--;
-    upload.done();
-    upload.done();
+    upload.done("sent");
+    upload.done("sent");
   };
   await Promise.all(Array.from({ length: blob.layout.count }, asker));
   assert.equal(most, 3);
@@ -62,11 +62,11 @@ test("a request parks without a slot until a piece comes", async () => {
   assert.equal(parked, undefined);
   const upload = await uploader.next(full, { asked: nothing(other), signal: live() });
   assert.ok(upload, "the parked request holds no slot");
-  upload.done();
+  upload.done("sent");
   await target.store(7, blob.piece(7), "origin");
   await waiting;
   assert.equal((parked as Upload | undefined)?.piece, 7);
-  (parked as Upload | undefined)?.done();
+  (parked as Upload | undefined)?.done("sent");
   await target.close();
   await full.close();
 });
@@ -82,10 +82,10 @@ test("many parked requests for one blob do not starve another's", async () => {
   const parked = Array.from({ length: 500 }, () => uploader.next(empty, { asked: nothing(), signal: gone.signal }));
   const held = await uploader.next(full, { asked: nothing(other), signal: live() });
   const next = uploader.next(full, { asked: nothing(other), signal: live() });
-  held?.done();
+  held?.done("sent");
   const upload = await next;
   assert.ok(upload);
-  upload.done();
+  upload.done("sent");
   gone.abort(new Error("left"));
   for (const one of await Promise.allSettled(parked)) assert.equal(one.status, "rejected");
   await empty.close();
@@ -130,14 +130,14 @@ test("an asker that leaves frees its place, before and after it got a piece", as
   const third = uploader.next(target, { asked: nothing(), signal: live() });
   gone.abort(new Error("left"));
   await assert.rejects(second, /left/);
-  first?.done();
+  first?.done("sent");
   const upload = await third;
   assert.ok(upload);
-  upload.done();
+  upload.done("sent");
   await assert.rejects(uploader.next(target, { asked: nothing(), signal: gone.signal }), /left/);
   const again = await uploader.next(target, { asked: nothing(), signal: live() });
   assert.ok(again, "the slot is free");
-  again.done();
+  again.done("sent");
   await target.close();
 });
 
@@ -172,7 +172,7 @@ async function askAtOnce(target: LiveBlob, askers: number): Promise<number[]> {
     assert.ok(upload);
     counts[upload.piece]!++;
     await turns(1);
-    upload.done();
+    upload.done("sent");
   });
   await Promise.all(all);
   return counts;
@@ -187,31 +187,91 @@ test("two requests of one asker that want the same piece do not get it twice", a
   const [first, second] = await Promise.all([ask(), ask()]);
   assert.ok(first && second);
   assert.notEqual(first.piece, second.piece);
-  first.done();
-  second.done();
+  first.done("sent");
+  second.done("sent");
   await target.close();
 });
 
-test("a piece is not repeated before it can have reached the asker, as askers tell", async () => {
+test("a piece is on its way until its connection asks again, and keeps its slot so long", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob);
+  const uploader = new Uploader({ slots: 1 });
+  const ask = (asker: string) => uploader.next(target, { asked: nothing(), asker, connection: asker, signal: live() });
+  const first = await ask("a");
+  // The system took the bytes at once; the line has yet to carry them.
+  first!.done("sent");
+  let second: Upload | undefined;
+  const waiting = ask("b").then((upload) => {
+    second = upload;
+  });
+  await turns();
+  assert.equal(second, undefined, "the slot is held");
+  const more = ask("a");
+  await waiting;
+  assert.equal(second!.piece, 1);
+  second!.done("left");
+  const third = await more;
+  third!.done("left");
+  uploader.close();
+  await target.close();
+});
+
+test("a slot is not held for ever, nor for one that has all it lacked", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob);
+  const uploader = new Uploader({ slots: 1 });
+  const ask = (asker: string, asked = nothing()) =>
+    uploader.next(target, { asked, asker, connection: asker, signal: live() });
+  (await ask("a"))!.done("sent");
+  const second = await ask("b");
+  assert.ok(second, "though the first never asks again");
+  second.done("left");
+  const allButOne = nothing();
+  for (let piece = 0; piece < blob.layout.count; piece++) if (piece !== 9) allButOne.add(piece);
+  const third = await ask("c", allButOne);
+  assert.equal(third?.piece, 9);
+  third.done("sent");
+  const gone = AbortSignal.timeout(300);
+  const fourth = await uploader.next(target, { asked: nothing(), signal: gone });
+  fourth!.done("left");
+  uploader.close();
+  await target.close();
+});
+
+test("a repeat goes to who lacks the piece when it is due: one that waited for it is sent to ask again", async () => {
   await using dir = await tempDir();
   const target = await arriving(blob, dir.path);
   await fill(target, blob, 1);
   const clock = { now: 0 };
   const uploader = new Uploader({ now: () => clock.now });
-  const ask = (asker: string, signal = live()) =>
-    uploader.next(target, { asked: nothing(), asker, paceMs: 400, signal });
-  const first = await ask("a");
-  // The system took the bytes at once; the line has yet to carry them.
-  first!.done();
-  const gone = new AbortController();
-  clock.now = 1000;
-  const early = ask("b", gone.signal);
+  const ask = (asker: string) => uploader.next(target, { asked: nothing(), asker, connection: asker, signal: live() });
+  (await ask("a"))!.done("sent");
+  clock.now = 500;
+  const early = ask("b");
   await turns();
-  gone.abort(new Error("left"));
-  await assert.rejects(early, /left/);
-  clock.now = 1201;
-  const late = await ask("b");
+  clock.now = 1001;
+  const late = await ask("c");
   assert.equal(late?.piece, 0);
-  late.done();
+  late.done("sent");
+  clock.now = 2002;
+  const nudge = ask("d");
+  assert.equal(await early, undefined);
+  assert.equal((await nudge)?.piece, 0);
+  uploader.close();
+  await target.close();
+});
+
+test("a piece that did not get there is served again at once", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob, 1);
+  const uploader = new Uploader();
+  const ask = (asker: string) => uploader.next(target, { asked: nothing(), asker, signal: live() });
+  (await ask("a"))!.done("left");
+  const again = await ask("b");
+  assert.equal(again?.piece, 0);
+  again.done("sent");
   await target.close();
 });

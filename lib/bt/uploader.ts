@@ -3,6 +3,7 @@
  * for a slot or for a piece, and the memory of what was served when. What is chosen is `next-piece.ts`'s business.
  * @module
  */
+import { LRUCache } from "lru-cache";
 import type { Bitfield } from "./bitfield.ts";
 import type { BlobChange, LiveBlob } from "./live-blob.ts";
 import { RunningMedian } from "./median.ts";
@@ -11,12 +12,14 @@ import { ServedPieces } from "./served-pieces.ts";
 
 /** A request waits at most this long, ms. */
 export const PARK_MS = 10_000;
-/** No repeat before so many median piece times. */
-const REPEAT = 3;
-/** Whatever askers say, a piece takes no longer than this, ms: a repeat must not come after the wait for it. */
-const MAX_PACE_MS = 2500;
-/** The no-repeat time before that is known, ms. */
-const FIRST_REPEAT_MS = 1000;
+/** A piece on its way keeps its slot no longer than so many median piece times. */
+const HOLD = 2;
+/** Nor, before that is known, longer than this, ms. */
+const FIRST_HOLD_MS = 500;
+/** Connections of which it is known what is on its way to them. */
+const MAX_ON_THE_WAY = 4096;
+/** Blobs of which it is known what was served. */
+const MAX_BLOBS = 64;
 /** The same asker does not get the same piece again before this, ms. */
 const SAME_ASKER_MS = 2000;
 /** Requests that may wait at once, for the whole host. */
@@ -24,10 +27,10 @@ const MAX_WAITING = 10_000;
 /** After so many requests for which a blob has nothing now, others for that blob are not looked at this time. */
 const MAX_MISSES = 64;
 
-/** A piece to send. `done` must be called when it was sent or the asker left. */
+/** A piece to send. `done` must be called when the system took it whole, or the asker left. */
 export interface Upload {
   readonly piece: number;
-  done(): void;
+  done(end: "sent" | "left"): void;
 }
 
 /** What somebody asks for. */
@@ -36,8 +39,8 @@ export interface NextQuery {
   readonly asked: Bitfield;
   /** A piece its reader waits for. */
   readonly want?: number | undefined;
-  /** Median ms that a piece takes the asker, as it says; see `Uploader`. */
-  readonly paceMs?: number | undefined;
+  /** What the request came by, where that asks for one thing after the other; see `Uploader`. */
+  readonly connection?: string | undefined;
   /** Who asks: pieces sent to it while a request of its own waited are not sent again for that request. */
   readonly asker?: string | undefined;
   readonly signal: AbortSignal;
@@ -48,30 +51,43 @@ interface Waiter {
   readonly query: NextQuery;
   /** Monotonic ms. */
   readonly since: number;
+  /** There was nothing for it when it could have had a slot. */
+  putOff: boolean;
   resolve(upload: Upload | undefined): void;
   reject(reason: unknown): void;
+}
+
+/** A piece that the system took from us for a connection. */
+interface OnTheWay {
+  readonly blob: LiveBlob;
+  readonly startedAt: number;
+  /** Gives its slot back, once. */
+  free(): void;
 }
 
 /**
  * See the module.
  *
- * How long a piece takes is what askers say, the median of many: here it is only known when the system has taken the
- * bytes, which on a slow line is long before they arrive. Of askers that do not say it is that.
+ * The system takes a piece in no time and its buffers hide the line, so that a piece has arrived is known when its
+ * connection asks again. Until then it keeps its slot, within bounds, and so long it took.
  */
 export class Uploader {
   readonly #slots: number;
   readonly #now: () => number;
-  readonly #served = new WeakMap<LiveBlob, ServedPieces>();
+  /** By blob's id: a blob that is whole is another object than the one that arrived. */
+  readonly #served = new LRUCache<string, ServedPieces>({ max: MAX_BLOBS });
   readonly #median = new RunningMedian();
   /** In the order they came. */
   readonly #waiting = new Set<Waiter>();
+  /** By connection. */
+  readonly #onTheWay = new Map<string, OnTheWay>();
   #busy = 0;
   #looking = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
 
   /** @param options.slots Pieces sent at once, over all blobs. */
-  constructor({ slots = 2, now = () => performance.now() }: { slots?: number; now?: () => number } = {}) {
+  constructor({ slots = 16, now = () => performance.now() }: { slots?: number; now?: () => number } = {}) {
     this.#slots = slots;
     this.#now = now;
   }
@@ -83,13 +99,15 @@ export class Uploader {
    */
   async next(blob: LiveBlob, query: NextQuery): Promise<Upload | undefined> {
     query.signal.throwIfAborted();
+    this.#arrived(blob, query.connection);
     if (this.#waiting.size >= MAX_WAITING) return undefined;
     const { promise, resolve, reject } = Promise.withResolvers<Upload | undefined>();
-    const waiter: Waiter = { blob, query, since: this.#now(), resolve, reject };
+    const waiter: Waiter = { blob, query, since: this.#now(), putOff: false, resolve, reject };
     const onAbort = () => this.#leave(waiter, query.signal.reason);
     const unsubscribe = blob.subscribe((change) => this.#onChange(waiter, change));
     query.signal.addEventListener("abort", onAbort, { once: true });
     this.#waiting.add(waiter);
+    if (query.asker !== undefined) this.#servedOf(blob).heard(query.asker, query.asked, waiter.since);
     this.#serve();
     try {
       return await promise;
@@ -103,6 +121,8 @@ export class Uploader {
   close(): void {
     for (const waiter of this.#waiting) waiter.resolve(undefined);
     this.#waiting.clear();
+    for (const { free } of this.#onTheWay.values()) free();
+    this.#onTheWay.clear();
     this.#wakeAt(Number.POSITIVE_INFINITY);
   }
 
@@ -153,20 +173,24 @@ export class Uploader {
       if (missed >= MAX_MISSES) continue;
       const choice = this.#choose(waiter, now);
       if (choice.kind === "later") {
+        waiter.putOff = true;
         misses.set(waiter.blob, missed + 1);
         soonest = Math.min(soonest, choice.at ?? Number.POSITIVE_INFINITY);
         continue;
       }
       this.#waiting.delete(waiter);
-      waiter.resolve(choice.kind === "piece" ? this.#begin(waiter, choice.piece, now) : undefined);
+      waiter.resolve(
+        choice.kind === "piece" && !this.#isStale(waiter, choice.piece)
+          ? this.#begin(waiter, choice.piece, now)
+          : undefined,
+      );
     }
     this.#wakeAt(soonest);
   }
 
   #choose({ blob, query, since }: Waiter, now: number): ReturnType<typeof chooseNext> {
     const served = this.#servedOf(blob);
-    const median = this.#median.value;
-    const repeatAfterMs = median === undefined ? FIRST_REPEAT_MS : REPEAT * median;
+    const repeatAfterMs = served.repeatAfterMs(this.#median.value);
     let { asked } = query;
     // What the asker was sent a moment ago it may not have known when it asked.
     const lately = Math.min(since, now - Math.max(SAME_ASKER_MS, repeatAfterMs));
@@ -186,19 +210,60 @@ export class Uploader {
     });
   }
 
+  /** A repeat goes to who lacks the piece now: a host that waited for it may have found it elsewhere, and asks again. */
+  #isStale({ blob, query, putOff }: Waiter, piece: number): boolean {
+    return putOff && query.asker !== undefined && this.#servedOf(blob).times[piece]! > 0;
+  }
+
   #begin({ blob, query }: Waiter, piece: number, startedAt: number): Upload {
-    this.#servedOf(blob).note(piece, startedAt, query.asker);
-    if (query.paceMs !== undefined) this.#median.add(Math.min(query.paceMs, MAX_PACE_MS));
+    const served = this.#servedOf(blob);
+    served.note(piece, startedAt, query.asker);
     this.#busy += 1;
-    let sent = false;
-    const done = () => {
-      if (sent) return;
-      sent = true;
-      if (query.paceMs === undefined) this.#median.add(this.#now() - startedAt);
+    let ended = false;
+    let freed = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const free = () => {
+      if (freed) return;
+      freed = true;
+      clearTimeout(timer);
       this.#busy -= 1;
       this.#serve();
     };
+    const done = (end: "sent" | "left") => {
+      if (ended) return;
+      ended = true;
+      const { connection } = query;
+      if (end === "left") served.lost(piece);
+      if (end === "sent" && connection === undefined) this.#median.add(this.#now() - startedAt);
+      // Who lacks nothing more will not ask again.
+      if (end === "left" || connection === undefined || query.asked.count + 1 >= query.asked.length) return free();
+      const holdMs =
+        (this.#median.value === undefined ? FIRST_HOLD_MS : HOLD * this.#median.value) - (this.#now() - startedAt);
+      this.#sent(connection, { blob, startedAt, free });
+      if (holdMs <= 0) free();
+      else timer = setTimeout(free, holdMs);
+    };
     return { piece, done };
+  }
+
+  #sent(connection: string, entry: OnTheWay): void {
+    this.#onTheWay.get(connection)?.free();
+    this.#onTheWay.delete(connection);
+    this.#onTheWay.set(connection, entry);
+    for (const [oldest, { free }] of this.#onTheWay) {
+      if (this.#onTheWay.size <= MAX_ON_THE_WAY) break;
+      this.#onTheWay.delete(oldest);
+      free();
+    }
+  }
+
+  /** A connection asks for more: it has all that was sent before. */
+  #arrived(blob: LiveBlob, connection: string | undefined): void {
+    const entry = connection === undefined ? undefined : this.#onTheWay.get(connection);
+    if (!entry) return;
+    this.#onTheWay.delete(connection!);
+    if (entry.blob === blob) this.#median.add(this.#now() - entry.startedAt);
+    entry.free();
   }
 
   /** Looks again when a wait ends or a piece may be repeated. */
@@ -218,10 +283,11 @@ export class Uploader {
   }
 
   #servedOf(blob: LiveBlob): ServedPieces {
-    let served = this.#served.get(blob);
-    if (!served) {
-      served = new ServedPieces(blob.layout!.count);
-      this.#served.set(blob, served);
+    const { count } = blob.layout!;
+    let served = this.#served.get(blob.id);
+    if (served?.times.length !== count) {
+      served = new ServedPieces(count);
+      this.#served.set(blob.id, served);
     }
     return served;
   }

@@ -11,7 +11,6 @@ export const HEADER = {
   piece: "eagle-piece",
   /** A piece the asker's reader waits for. */
   want: "eagle-want",
-  pace: "eagle-pace",
   /** `<peer id, 40 hex>;<port>`: who asks, so that the answerer can ask back. */
   peer: "eagle-peer",
 } as const;

@@ -4,10 +4,11 @@
  * @module
  */
 import { Bitfield, inPieceOrder } from "../../lib/bt/bitfield.ts";
+import type { Layout } from "../../lib/bt/layout.ts";
 import { RunningMedian } from "../../lib/bt/median.ts";
 import { isLate, pickPiece } from "../../lib/bt/picker.ts";
 import { type RequestLimits, requestLimits } from "../../lib/bt/request-limits.ts";
-import { urgentPieces } from "../../lib/bt/urgency.ts";
+import { urgentPieces, wantedPiece } from "../../lib/bt/urgency.ts";
 import type { SimHost } from "./sim-host.ts";
 import type { Source } from "./source.ts";
 import { roundTrip, type SimSwarm } from "./swarm.ts";
@@ -43,6 +44,8 @@ export class SimDownload {
   readonly #host: SimHost;
   readonly #demand: Demand;
   readonly #demands: Set<Demand>;
+  /** What `urgency.ts` looks at. */
+  readonly #readers: { layout: Layout; have: Bitfield; demands: Set<Demand> };
   #limits: RequestLimits = requestLimits({ peers: 0, latencyMs: undefined, gapMs: undefined, medianMs: undefined });
   /** Requests under way at peers, and at the seeder. */
   #atPeers = 0;
@@ -62,6 +65,7 @@ export class SimDownload {
     this.availability = new Uint16Array(layout.count);
     this.#demand = { position: 0, end: layout.size, waitingSince: host.joinsAt };
     this.#demands = new Set(scenario.reader ? [this.#demand] : []);
+    this.#readers = { layout, have: this.have, demands: this.#demands };
   }
 
   get sources(): readonly Source[] {
@@ -122,7 +126,7 @@ export class SimDownload {
         if (under.some(({ source }) => !source) || !isLate(under, state)) asked.add(piece);
       }
       if (asked.full) return;
-      const want = this.#urgent().find((piece) => !asked.has(piece));
+      const want = wantedPiece(this.#readers, { ...state, asked, offered: this.availability });
       this.#atSeeder += 1;
       totals.seederRequests += 1;
       clock.after(scenario.zoneRttMs, () => {
@@ -209,8 +213,7 @@ export class SimDownload {
 
   #urgent(): readonly number[] {
     if (this.#demands.size === 0) return [];
-    const blob = { layout: this.#swarm.layout, have: this.have, demands: this.#demands };
-    return urgentPieces(blob, { now: this.#swarm.clock.now, medianMs: this.median.value });
+    return urgentPieces(this.#readers, { now: this.#swarm.clock.now, medianMs: this.median.value });
   }
 
   #askSource(source: Source, urgent: readonly number[]): void {

@@ -11,8 +11,6 @@ import type { SimSwarm } from "./swarm.ts";
 
 // What `lib/bt/uploader.ts` does.
 const PARK_MS = 10_000;
-const REPEAT = 3;
-const FIRST_REPEAT_MS = 1000;
 const MAX_MISSES = 64;
 
 /** A request that waits. */
@@ -21,6 +19,7 @@ interface Wait {
   readonly asked: Bitfield;
   readonly want: number | undefined;
   readonly since: number;
+  putOff: boolean;
 }
 
 /** See the module. */
@@ -69,7 +68,8 @@ export class SimSeeder {
       host.download.onSeederRefused();
       return;
     }
-    this.#waiting.add({ host, asked, want, since: clock.now });
+    this.served.heard(String(host.id), asked, clock.now);
+    this.#waiting.add({ host, asked, want, since: clock.now, putOff: false });
     this.#serve();
   }
 
@@ -101,12 +101,13 @@ export class SimSeeder {
       if (this.#busy >= scenario.seederSlots || misses >= MAX_MISSES) break;
       const choice = this.#choose(wait, now);
       if (choice.kind === "later") {
+        wait.putOff = true;
         misses += 1;
         soonest = Math.min(soonest, choice.at ?? Number.POSITIVE_INFINITY);
         continue;
       }
       this.#waiting.delete(wait);
-      if (choice.kind === "nothing") {
+      if (choice.kind === "nothing" || (wait.putOff && this.served.times[choice.piece]! > 0)) {
         wait.host.download.onSeederNothing();
         continue;
       }
@@ -118,7 +119,6 @@ export class SimSeeder {
   }
 
   #choose({ host, asked: told, want, since }: Wait, now: number): ReturnType<typeof chooseNext> {
-    const median = this.#median.value;
     let asked = told;
     const sent = this.served.sentSince(String(host.id), since);
     if (sent.length > 0) {
@@ -130,7 +130,7 @@ export class SimSeeder {
       asked,
       served: this.served.times,
       servedAt: this.served.at,
-      repeatAfterMs: median === undefined ? FIRST_REPEAT_MS : REPEAT * median,
+      repeatAfterMs: this.served.repeatAfterMs(this.#median.value),
       now,
       want,
     });

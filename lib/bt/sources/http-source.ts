@@ -172,7 +172,6 @@ export class HttpSource implements PieceSource {
       ...this.#cluster.headers("POST", url, { asPart }),
     };
     if (ask.want !== undefined) headers[HEADER.want] = String(ask.want);
-    if (ask.paceMs !== undefined) headers[HEADER.pace] = String(Math.ceil(ask.paceMs));
     return { method: "POST", path: url.pathname, headers, body: ask.asked.bytes };
   }
 

@@ -36,8 +36,6 @@ export interface PieceAsk {
   readonly asked: Bitfield;
   /** A piece a reader waits for, where the source chooses. */
   readonly want: number | undefined;
-  /** Median ms that a piece takes this host, for a source that chooses; undefined before the first. */
-  readonly paceMs?: number | undefined;
   /** The hash of a piece; undefined where it is not known. */
   expected(piece: number): Uint8Array | undefined;
   /** A buffer of the piece's length. */

@@ -1,0 +1,43 @@
+/**
+ * @module Six hosts behind shaped lines pull one blob at once: what is counted at the network devices, never how long it
+ * took (`npm run bench:swarm` does that).
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { makeBlobFile } from "../bench/blob-files.ts";
+import { runSwarm } from "../bench/swarm/run.ts";
+import { createWorkspace } from "../bench/workspace.ts";
+import { defaultRuntime } from "../rig/eagle.ts";
+import { need } from "../rig/tools.ts";
+
+const skip = need({ tools: ["ip", "tc", "nginx", "curl"], root: true });
+const size = 48 * 1024 * 1024;
+/** Mbit/s of every line: so slow that the lines are the limit, whatever the machine. */
+const rate = 40;
+
+for (const cold of [false, true]) {
+  test(`a ${cold ? "cold" : "warm"} swarm sends the blob about once`, { skip }, async (t) => {
+    // The origin's tree is made of links to the blob: one file system for both.
+    await using workspace = createWorkspace({ needs: size * 12 });
+    const figures = await runSwarm(
+      {
+        ...{ kind: "swarm", name: "counts", about: "", clients: ["eagle"], target: Number.POSITIVE_INFINITY },
+        ...{ hosts: 6, rate, size, blobs: 1, cold },
+      },
+      "eagle",
+      {
+        runtime: defaultRuntime(),
+        blobs: [makeBlobFile(workspace.dir, { size, seed: "counts" })],
+        directory: workspace.dir,
+      },
+    );
+    const { originSent, seederSent, waste, hosts } = figures;
+    t.diagnostic(
+      `origin ${originSent.toFixed(3)}, seeder ${seederSent.toFixed(3)} blobs, waste ${(waste * 100).toFixed(2)} %`,
+    );
+    assert.equal(hosts.length, 6);
+    assert.ok(cold ? Math.abs(originSent - 1) < 0.01 : originSent < 0.01, `the origin sent ${originSent} blobs`);
+    assert.ok(seederSent <= 1.1, `the seeder sent ${seederSent} blobs`);
+    assert.ok(waste <= 0.01, `${waste * 100} % waste`);
+  });
+}
