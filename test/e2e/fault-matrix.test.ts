@@ -68,7 +68,10 @@ describe(`${cells.length} cells of the fault matrix`, { skip }, () => {
         if (isOriginsLie) await client.pull(reference).catch((error) => t.diagnostic(`the first pull: ${error}`));
         else await client.pull(reference);
         assert.ok(fault.hits > 0, "the fault was never met");
-        if (isOriginsLie) await client.pull(reference);
+        if (isOriginsLie) {
+          await client.dropPartials?.();
+          await client.pull(reference);
+        }
         await client.verify(reference, image);
         if (isOriginsLie) assertReadTwice(image);
         const waits = assertPrompt(seen, image);
@@ -105,14 +108,14 @@ describe(`${cells.length} cells of the fault matrix`, { skip }, () => {
     assert.ok(bytes <= 2 * layer!.size * 1.02, `${bytes} of ${layer!.size} bytes from the origin by ${reads}`);
   }
 
-  /** Every blob's answer began within the budget. */
+  /** Every blob's answer began within the budget, or its client left before (one blob failed, so it wants no other). */
   function assertPrompt(from: number, { layers: [layer] }: PushedImage): { headMs: number; firstByteMs: number } {
     const answers = bed.front.requests
       .slice(from)
       .filter(({ url, method }) => method === "GET" && /\/blobs\//.test(url));
     assert.ok(answers.length > 0);
     const most = (values: (number | undefined)[]) => Math.round(Math.max(...values.map((value) => value ?? Infinity)));
-    const headMs = most(answers.map((answer) => answer.headMs));
+    const headMs = most(answers.map((answer) => answer.headMs ?? answer.leftMs));
     assert.ok(headMs <= BUDGET_MS, `an answer began after ${headMs} ms (${layer!.digest})`);
     const firstByteMs = most(answers.filter(({ bytes }) => bytes > 0).map((answer) => answer.firstByteMs));
     return { headMs, firstByteMs };

@@ -18,6 +18,7 @@ import { type Registry, startRegistry } from "../rig/registry.ts";
 import { Rig } from "../rig/rig.ts";
 import { startTokenServer } from "../rig/token-server.ts";
 import { need } from "../rig/tools.ts";
+import { until } from "../rig/until.ts";
 
 const skip = need({ tools: ["docker-registry"] });
 const layers = [
@@ -110,6 +111,25 @@ describe("the rig", { skip }, () => {
     await assert.rejects(read(), { code: "ECONNREFUSED" });
     await proxy.up();
     assert.equal((await read()).digest, blob.digest);
+  });
+
+  test("a request that its client gave up is told from one that the proxy cut", async () => {
+    const proxy = rig.use(await CountingProxy.start(registry.url));
+    const url = blobUrl(proxy.url, "library/rig", image.layers[5]!.digest);
+    proxy.inject({ kind: "hole" }, { times: 2 });
+    await assert.rejects(readBlob(url, { signal: AbortSignal.timeout(300) }));
+    const cut = assert.rejects(readBlob(url));
+    await until(() => proxy.requests.length === 2, { what: "the second request to arrive" });
+    proxy.redirect(registry.url);
+    await cut;
+    await readBlob(url);
+    const [left, ...others] = proxy.requests;
+    assert.ok(left!.leftMs! >= 250 && left!.leftMs! < 5000, `left after ${left!.leftMs} ms`);
+    assert.equal(left!.headMs, undefined);
+    assert.deepEqual(
+      others.map(({ leftMs }) => leftMs),
+      [undefined, undefined],
+    );
   });
 
   test("a registry with passwords", { skip: need({ tools: ["htpasswd"] }) }, async () => {

@@ -23,6 +23,8 @@ export interface SeenRequest {
   headMs: number | undefined;
   /** Until the first byte of its body, ms. */
   firstByteMs: number | undefined;
+  /** Until the client closed the connection before the end of the answer, ms; undefined while it waits or has it all. */
+  leftMs: number | undefined;
 }
 
 /** What an HTTP/2 connection begins with (RFC 9113, 3.4). */
@@ -100,7 +102,11 @@ export class CountingProxy {
     this.#server = undefined;
     if (server === undefined) return;
     const closed = new Promise((resolve) => server.close(resolve));
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    // A handle in its shutdown refuses a reset (libuv: EINVAL) and would stay open; Node then spins at its exit.
+    for (const socket of this.#sockets) {
+      if (socket.writableEnded) socket.destroy();
+      else socket.resetAndDestroy();
+    }
     await closed;
   }
 
@@ -152,9 +158,16 @@ export class CountingProxy {
       bytes: 0,
       headMs: undefined,
       firstByteMs: undefined,
+      leftMs: undefined,
     };
     const began = performance.now();
     this.requests.push(seen);
+    const { socket } = request;
+    response.once("close", () => {
+      // What this side closes has seen no end and no error from the other.
+      const isClosedByClient = socket.readableEnded || socket.errored !== null;
+      if (isClosedByClient && !response.writableFinished) seen.leftMs = performance.now() - began;
+    });
     const fault = this.#faults.find((candidate) => candidate.matches(method, url));
     const effect = fault?.effect;
     if (!fault?.waitsForByte) fault?.take(url);

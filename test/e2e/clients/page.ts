@@ -67,6 +67,12 @@ What else to know:
 - Go's clients, which all of these are, never send \`localhost\`, 127.0.0.0/8 and ::1 through a proxy.
 - containerd (CRI) and dockerd read the variables of their own environment:
   \`systemctl edit docker\`, then \`[Service]\` and \`Environment=HTTPS_PROXY=http://127.0.0.1:43002\`.
+
+## After damaged bytes
+
+When a registry served damaged bytes, containerd may keep the layer that it refused ("unexpected commit digest"), through
+Eagle as without it, and refuse it again in the next pull without asking for it anew, until its own garbage collection has
+removed it, mostly seconds later. \`ctr leases create --id collect && ctr leases delete --sync collect\` removes it at once.
 `;
 
 /** The page in Markdown. */

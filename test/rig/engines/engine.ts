@@ -42,6 +42,8 @@ export interface Engine {
    * @throws AssertionError
    */
   verify(reference: string, image: PushedImage): Promise<void>;
+  /** Drops what a failed pull left, where the engine would take it up again in the next. */
+  dropPartials?(): Promise<void>;
   /** Ends the engine and its mounts. Its files go with the rig. */
   close(): Promise<void>;
 }
