@@ -13,7 +13,10 @@ import { test } from "node:test";
 const limit = 256;
 const deno = "Deno" in globalThis;
 
-/** Serves; opens files until no descriptor is left when told "take", and closes them when told "give". */
+/**
+ * Serves; opens files until no descriptor is left when told "take", and closes them when told "give". It takes several
+ * times: the connection of the call before is closed a moment later, which gives one back.
+ */
 const program = (tls: boolean) => `
   import { closeSync, openSync } from "node:fs";
   const { serve } = await import(${JSON.stringify(new URL("./server.ts", import.meta.url).href)});
@@ -24,13 +27,21 @@ const program = (tls: boolean) => `
   // Deno panics where it prepares for signals without a descriptor.
   process.on("SIGTERM", () => process.exit());
   const taken = [];
-  process.stdin.setEncoding("utf8").on("data", (line) => {
+  const take = () => {
+    try {
+      for (;;) taken.push(openSync("/dev/null", "r"));
+    } catch (error) {
+      return error.code;
+    }
+  };
+  process.stdin.setEncoding("utf8").on("data", async (line) => {
     if (line === "take\\n") {
-      try {
-        for (;;) taken.push(openSync("/dev/null", "r"));
-      } catch (error) {
-        console.log(error.code);
+      let code = take();
+      for (let again = 0; again < 10; again++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        code = take();
       }
+      console.log(code);
     } else if (line === "give\\n") {
       for (const file of taken.splice(0)) closeSync(file);
       console.log("given");
