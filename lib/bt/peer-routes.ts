@@ -116,8 +116,8 @@ async function servePieces(
     handle.release();
     return ociError(404, "BLOB_UNKNOWN", `${blob.digest}: these pieces are not here`);
   }
-  const isPiece = HEADER.sha1 in pieceHeaders(blob, start, end);
-  if (link && blob.committed && blob.isPublic && c.req.raw.method === "GET" && (!isPiece || layout.count === 1)) {
+  const isEagle = parsePeerHeader(c.req.header(HEADER.peer)) !== undefined;
+  if (link && blob.committed && blob.isPublic && c.req.raw.method === "GET" && !isEagle) {
     // Whatever hinders it, the bytes are here as well.
     const elsewhere = await link(blob.id).catch(() => undefined);
     if (elsewhere) {
@@ -133,14 +133,18 @@ async function servePieces(
     headers: pieceHeaders(blob, start, end),
     open: (from, to) => {
       opened = true;
+      const served = isEagle ? precedence?.own(to - from) : undefined;
       return pieceSource(blob, {
         start: from,
         end: to,
         limiter,
         buffers,
-        ...(precedence && !isPiece ? { turn: (bytes, signal) => precedence.turn(bytes, signal) } : {}),
+        ...(precedence && !isEagle ? { turn: (bytes, signal) => precedence.turn(bytes, signal) } : {}),
         ...(onBytes ? { onBytes } : {}),
-        onClose: () => handle.release(),
+        onClose: () => {
+          served?.();
+          handle.release();
+        },
       });
     },
   });

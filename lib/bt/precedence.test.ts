@@ -43,7 +43,7 @@ test("soon after the last piece for a host of Eagle they get all again", async (
   });
   await turns();
   assert.equal(had, false);
-  now += 300;
+  now += 1100;
   await waiting;
 });
 

@@ -1,7 +1,7 @@
 /**
  * Who goes first where both want the same line: hosts of Eagle, which are asked to pass on each piece they get, before
- * ordinary BitTorrent clients and readers of the web seed, which ask a seeder for all they can get. While hosts of Eagle
- * are served by `next` strangers get a share beside them; else all there is.
+ * ordinary BitTorrent clients and readers of the web seed, which ask for all they can get. While hosts of Eagle are served
+ * strangers get a share beside them; else all there is.
  * @module
  */
 
@@ -9,8 +9,11 @@
 const SHARE = 0.25;
 /** What strangers may have saved up, bytes. */
 const MAX_CREDIT = 2 * 1024 * 1024;
-/** Hosts of Eagle count as being served until so long after their latest piece, ms: they are about to ask for more. */
-const RECENT_MS = 250;
+/**
+ * Hosts of Eagle count as being served until so long after the system took their latest piece, ms: it is still on its
+ * way, and they are about to ask for more.
+ */
+const RECENT_MS = 1000;
 const LOOK_MS = 20;
 /** So often one stranger has its turn in any case, ms: they are slowed down, not cut off. */
 const TRICKLE_MS = 1000;
@@ -36,7 +39,7 @@ export class Precedence {
     this.#now = now;
   }
 
-  /** A host of Eagle is sent a piece that this host chose. @returns To be called when it was sent; further calls do nothing. */
+  /** A host of Eagle is sent a piece. @returns To be called when it was sent; further calls do nothing. */
   own(bytes: number): () => void {
     this.#active += 1;
     this.#credit = Math.min(MAX_CREDIT, this.#credit + bytes * SHARE);

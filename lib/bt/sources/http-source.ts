@@ -161,6 +161,7 @@ export class HttpSource implements PieceSource {
         method: "GET",
         path: this.#url.pathname,
         headers: {
+          [HEADER.peer]: self,
           Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}`,
           ...this.#cluster.headers("GET", this.#url, { asPart }),
         },
