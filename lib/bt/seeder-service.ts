@@ -3,6 +3,7 @@
  * it becomes known.
  * @module
  */
+
 import { AccessChecker, type Verdict } from "../access/access.ts";
 import type { Handle } from "../cache/index.ts";
 import type { Logger } from "../log/log.ts";
@@ -22,10 +23,15 @@ import { MismatchMemory } from "./mismatch-memory.ts";
 import { asBlobError, fillFromOrigin, type Origin } from "./origin-fill.ts";
 import { registryOrigin } from "./registry-origin.ts";
 import type { SharedFills } from "./sharing/shared-fills.ts";
+import { sleep } from "./sleep.ts";
 import type { TimeBounds } from "./time-bounds.ts";
 
 /** A sign of life at least this often, ms. */
 const PROGRESS_MS = 1000;
+/** Hashes that become known within this time share an event, ms: each costs every asker about as much as a piece. */
+const HASHES_MS = 15;
+/** Why a wait for something else ended. */
+const LATE = new Error("it is time for another sign of life");
 
 export interface SeederServiceInit {
   readonly store: BlobStore;
@@ -119,6 +125,7 @@ export class SeederService implements MetaInfoService {
           if (known > told) {
             yield { type: "hashes", firstIndex: told, sha1s: hashes.bytes.slice(told * 20, known * 20) };
             told = known;
+            if (told < count) await sleep(HASHES_MS, signal);
           } else if (!(await changed(blob, () => hashes.known.has(told), signal))) {
             yield { type: "progress", bytes: Math.max(read, blob.received) };
           }
@@ -289,15 +296,17 @@ function refusalOf(verdict: Exclude<Verdict, { kind: "allowed" }>, { upstream, d
 
 /** Waits for a condition for at most a second. @returns Whether it holds. */
 async function changed(blob: LiveBlob, condition: () => boolean, signal: AbortSignal): Promise<boolean> {
-  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
-  const inner = new AbortController();
-  const timer = setTimeout(() => resolve(condition()), PROGRESS_MS);
-  blob.waitFor(condition, AbortSignal.any([signal, inner.signal])).then(() => resolve(true), reject);
+  if (condition()) return true;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(LATE), PROGRESS_MS);
   try {
-    return await promise;
+    await blob.waitFor(condition, AbortSignal.any([signal, late.signal]));
+    return true;
+  } catch (error) {
+    if (error !== LATE) throw error;
+    return condition();
   } finally {
     clearTimeout(timer);
-    inner.abort();
   }
 }
 
