@@ -25,6 +25,7 @@ const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N
   --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls run once)
   --warm-up MIB    Eagle's hosts pull another blob of this size before, as hosts that run for a while have (default 0)
   --size MIB       other blobs, MiB each
+  --rate MBIT      other lines, for a machine whose CPU is not enough for these (a slow host's is slower alike)
   --retries N      more runs in place of those that other work on the machine disturbed (default 3)
   --quiet SECONDS  longest wait for a quiet machine before each run (default 30)
   --runtime NAME   what Eagle runs under (default node)
@@ -61,6 +62,7 @@ async function main(): Promise<void> {
       quiet: { type: "string", default: "30" },
       "warm-up": { type: "string", default: "0" },
       size: { type: "string" },
+      rate: { type: "string" },
       runtime: { type: "string", default: "node" },
       dir: { type: "string" },
       profile: { type: "string" },
@@ -74,7 +76,7 @@ async function main(): Promise<void> {
         cases.map(({ name, about }) => [name, about]),
       ),
     );
-  const chosen = chooseCases(values.case, values.size);
+  const chosen = chooseCases(values.case, values);
   const settings: Settings = {
     runs: atLeast(1, values.runs, "--runs"),
     retries: atLeast(0, values.retries, "--retries"),
@@ -143,7 +145,7 @@ function describeRun(figures: RunFigures): string {
   return `${ratioOf(figures).toFixed(3)}x, CPU ${figures.hostCpu.toFixed(1)} s/GB, idle ${share(figures.idle)}, others ${share(figures.others)}`;
 }
 
-function chooseCases(names: readonly string[] | undefined, size: string | undefined): Case[] {
+function chooseCases(names: readonly string[] | undefined, changes: { size?: string; rate?: string }): Case[] {
   const chosen =
     names === undefined
       ? cases
@@ -152,9 +154,18 @@ function chooseCases(names: readonly string[] | undefined, size: string | undefi
           if (found === undefined) throw new Error(`--case ${name}: there is none of that name, see --list`);
           return found;
         });
-  if (size === undefined) return [...chosen];
-  const bytes = atLeast(1, size, "--size") * 2 ** 20;
-  return chosen.map((spec) => (spec.kind === "limit" ? spec : { ...spec, size: bytes }));
+  const size = changes.size === undefined ? undefined : atLeast(1, changes.size, "--size") * 2 ** 20;
+  const rate = changes.rate === undefined ? undefined : atLeast(1, changes.rate, "--rate");
+  return chosen.map((spec) => {
+    if (spec.kind === "limit") return spec;
+    const sized = { ...spec, ...(size && { size }) };
+    return rate === undefined ? sized : withRate(sized, rate);
+  });
+}
+
+function withRate<T extends Exclude<Case, { kind: "limit" }>>(spec: T, rate: number): T {
+  const slowRate = spec.kind === "swarm" && spec.slowRate && Math.ceil((spec.slowRate * rate) / spec.rate);
+  return { ...spec, rate, about: `${spec.about} (here: ${rate} Mbit/s)`, ...(slowRate && { slowRate }) };
 }
 
 function atLeast(least: number, text: string, flag: string): number {

@@ -12,6 +12,7 @@ import { Eagle } from "../bench/swarm/eagle.ts";
 import { startOrigin } from "../bench/swarm/run.ts";
 import { createWorkspace } from "../bench/workspace.ts";
 import { type BtClientName, needClients, startBtClient } from "../interop/bt-clients.ts";
+import { defaultRuntime } from "../rig/eagle.ts";
 import { fileDigest, hexOf } from "../rig/engines/engine.ts";
 import { parseMetrics } from "../rig/metrics-text.ts";
 import { type HostName, Net } from "../rig/netns.ts";
@@ -41,7 +42,7 @@ async function swarm(t: TestContext, kinds: readonly ("eagle" | BtClientName)[])
   const hosts = net.hosts.filter((_, index) => kinds[index] === "eagle");
   const blob = makeBlobFile(rig.dir, { size, seed: "mixed" });
   const origin = await startOrigin(rig, net, [blob]);
-  const arena: Arena = { rig, net, hosts, blobs: [blob], origin, runtime: "node" };
+  const arena: Arena = { rig, net, hosts, blobs: [blob], origin, runtime: defaultRuntime() };
   const eagle = await Eagle.start(arena);
   for (const host of ["origin", "seed"] as const) net.shape(host, fastRate);
   await eagle.warm(blob);

@@ -77,23 +77,6 @@ export const cases: readonly Case[] = [
   },
   {
     ...base,
-    name: "warm-100",
-    about: "8 hosts x 100 Mbit/s, warm: where two cores are too few for the full rate",
-    target: 1.1,
-    clients: ["eagle", "aria2", "libtorrent"],
-    rate: 100,
-  },
-  {
-    ...base,
-    name: "cold-100",
-    about: "the same, cold",
-    target: 1.15,
-    clients: eagle,
-    rate: 100,
-    cold: true,
-  },
-  {
-    ...base,
     name: "warm-16",
     about: "16 hosts x 100 Mbit/s, warm",
     target: 1.2,
