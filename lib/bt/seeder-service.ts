@@ -28,8 +28,12 @@ import type { TimeBounds } from "./time-bounds.ts";
 
 /** A sign of life at least this often, ms. */
 const PROGRESS_MS = 1000;
-/** Hashes that become known within this time share an event, ms: each costs every asker about as much as a piece. */
-const HASHES_MS = 15;
+/**
+ * Hashes that become known within this time share an event, ms, as each costs every asker about as much as a piece; but
+ * no asker waits longer for them by more than this share.
+ */
+const HASHES_MS = 50;
+const HASHES_SHARE = 1 / 16;
 /** Why a wait for something else ended. */
 const LATE = new Error("it is time for another sign of life");
 
@@ -120,12 +124,13 @@ export class SeederService implements MetaInfoService {
       } else {
         yield event;
         const hashes = blob.hashes!;
+        const begun = performance.now();
         for (let told = 0; told < count && !blob.verified; ) {
           const known = hashes.known.firstMissing(told);
           if (known > told) {
             yield { type: "hashes", firstIndex: told, sha1s: hashes.bytes.slice(told * 20, known * 20) };
             told = known;
-            if (told < count) await sleep(HASHES_MS, signal);
+            if (told < count) await sleep(Math.min(HASHES_MS, (performance.now() - begun) * HASHES_SHARE), signal);
           } else if (!(await changed(blob, () => hashes.known.has(told), signal))) {
             yield { type: "progress", bytes: Math.max(read, blob.received) };
           }

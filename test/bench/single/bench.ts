@@ -27,7 +27,8 @@ export interface Parts {
   proxy: EagleApp;
 }
 
-const repository = "bench/blob";
+/** Where blobs are at the registry. */
+export const repository = "bench/blob";
 
 /** Starts docker-registry and pushes the blob. */
 export async function prepare(

@@ -2,13 +2,15 @@
  * @module What a host's CPU pays for a GB received from one source: Eagle's proxy (receive, verify pieces and digest,
  * store) from a seeder that has the blob, aria2 from one aria2 seeder, curl into a file.
  */
-import { existsSync, linkSync, mkdirSync, writeFileSync } from "node:fs";
+import { createReadStream, existsSync, linkSync, mkdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { Layout } from "../../../lib/bt/layout.ts";
+import type { EagleApp } from "../../rig/eagle.ts";
+import { pushBlob } from "../../rig/image.ts";
 import { freePort } from "../../rig/ports.ts";
 import type { Process } from "../../rig/processes.ts";
 import { until } from "../../rig/until.ts";
-import { hexOf } from "../blob-files.ts";
+import { type BlobFile, hexOf, makeBlobFile } from "../blob-files.ts";
 import { startNginx } from "../nginx.ts";
 import { figure, median } from "../statistics.ts";
 import { aria2Flags, completedBy, trackerCommand } from "../swarm/bittorrent.ts";
@@ -16,7 +18,7 @@ import { makeTorrent } from "../swarm/torrent.ts";
 import { formatTable } from "../table.ts";
 import { timedCurl } from "../timed-curl.ts";
 import { cpuSeconds, watchIdle } from "../usage.ts";
-import { type Bench, blobUrl, startBenchProxy, startParts, stopParts } from "./bench.ts";
+import { type Bench, blobUrl, repository, startBenchProxy, startParts, stopParts } from "./bench.ts";
 
 interface Received {
   seconds: number;
@@ -26,41 +28,62 @@ interface Received {
   idle: number;
 }
 
-type Way = "eagle" | "aria2" | "curl";
+/** Eagle's proxy as it starts, and as one that has run for a while: it pulled another blob before. */
+const ways = ["curl", "aria2", "eagle fresh", "eagle"] as const;
+type Way = (typeof ways)[number];
 
-/** Runs all three in turn. @returns a table of medians. */
+/** Bytes of the other blob. */
+const WARM_UP = 512 * 2 ** 20;
+
+/** Runs all in turn. @returns a table of medians. */
 export async function benchReceive(bench: Bench): Promise<string> {
   const parts = await startParts(bench, "receive");
-  await timedCurl(bench.rig.processes, ["-o", "/dev/null", blobUrl(bench, parts.proxy.url)]);
+  const warmUp = await pushWarmUp(bench);
+  for (const url of [blobUrl(bench, parts.proxy.url), blobUrl({ blob: warmUp }, parts.proxy.url)]) {
+    await timedCurl(bench.rig.processes, ["-o", "/dev/null", url]);
+  }
   await parts.proxy.stop();
   const aria2 = await startAria2Seeder(bench);
   const nginx = await startFileServer(bench);
-  const measured: Record<Way, Received[]> = { eagle: [], aria2: [], curl: [] };
+  const measured: Record<Way, Received[]> = { curl: [], aria2: [], "eagle fresh": [], eagle: [] };
   for (let run = 0; run < bench.runs; run++) {
     measured.curl.push(await byCurl(bench, nginx));
     measured.aria2.push(await byAria2(bench, aria2, run));
-    measured.eagle.push(await byEagle(bench, parts, run));
+    measured["eagle fresh"].push(await byEagle(bench, parts, { name: `fresh-${run}` }));
+    measured.eagle.push(await byEagle(bench, parts, { name: `${run}`, warmUp }));
   }
   await Promise.all([aria2.process.kill(), aria2.tracker.kill()]);
   await stopParts(parts);
   return report(bench, measured);
 }
 
-/** A request for one byte has the proxy fetch the whole blob; nobody reads the rest. */
+/** Another blob at the registry. */
+async function pushWarmUp({ rig, registry, blob }: Bench): Promise<BlobFile> {
+  const warmUp = makeBlobFile(rig.dir, { size: Math.min(blob.size, WARM_UP), seed: "receive before" });
+  await pushBlob({ registry: registry.url, repository }, createReadStream(warmUp.path, { highWaterMark: 1024 * 1024 }));
+  return warmUp;
+}
+
 async function byEagle(
   bench: Bench,
   { tracker, seeder }: Awaited<ReturnType<typeof startParts>>,
-  run: number,
+  { name, warmUp }: { name: string; warmUp?: BlobFile },
 ): Promise<Received> {
-  const proxy = await startBenchProxy(bench, { tracker, seeder }, `proxy-receive-${run}`);
-  const file = `${proxy.directory}/data/${hexOf(bench.blob)}.layer`;
+  const proxy = await startBenchProxy(bench, { tracker, seeder }, `proxy-receive-${name}`);
+  if (warmUp) await fetchWhole(bench, proxy, warmUp);
   const watch = watchPair(proxy.process, seeder.process);
-  await timedCurl(bench.rig.processes, ["-r", "0-0", "-o", "/dev/null", blobUrl(bench, proxy.url)]);
-  await until(() => existsSync(file), { what: "the proxy to commit the blob", timeoutMs: 600_000, everyMs: 10 });
+  await fetchWhole(bench, proxy, bench.blob);
   const received = watch();
   await proxy.stop();
   await rm(proxy.directory!, { recursive: true, force: true });
   return received;
+}
+
+/** A request for one byte has the proxy fetch the whole blob; nobody reads the rest. */
+async function fetchWhole({ rig }: Bench, proxy: EagleApp, blob: BlobFile): Promise<void> {
+  const file = `${proxy.directory}/data/${hexOf(blob)}.layer`;
+  await timedCurl(rig.processes, ["-r", "0-0", "-o", "/dev/null", blobUrl({ blob }, proxy.url)]);
+  await until(() => existsSync(file), { what: "the proxy to commit the blob", timeoutMs: 600_000, everyMs: 10 });
 }
 
 interface Aria2Seeder {
@@ -152,7 +175,7 @@ function watchPair(receiver: Process, source: Process): () => Received {
 function report({ blob }: Bench, measured: Record<Way, Received[]>): string {
   const gb = blob.size / 1e9;
   const middle = (way: Way, of: keyof Received) => median(measured[way].map((run) => run[of]));
-  const rows = (["curl", "aria2", "eagle"] as const).map((way) => [
+  const rows = ways.map((way) => [
     way,
     figure(blob.size / 1e6 / middle(way, "seconds"), 0),
     figure(middle(way, "cpu") / gb),
