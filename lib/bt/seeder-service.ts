@@ -32,7 +32,7 @@ const PROGRESS_MS = 1000;
  * Hashes that become known within this time share an event, ms, as each costs every asker about as much as a piece; but
  * no asker waits longer for them by more than this share.
  */
-const HASHES_MS = 50;
+const HASHES_MS = 15;
 const HASHES_SHARE = 1 / 16;
 /** Why a wait for something else ended. */
 const LATE = new Error("it is time for another sign of life");
