@@ -2,12 +2,12 @@
  * What an uploader served of one blob, and how fast that gets around among those who ask.
  * @module
  */
-import { Bitfield, inPieceOrder } from "./bitfield.ts";
+import { type Bitfield, inPieceOrder } from "./bitfield.ts";
 import { RunningMedian } from "./median.ts";
 
 /** What an asker was sent lately stays known for so long, ms: longer than any request waits. */
 const SENT_MS = 30_000;
-/** Askers remembered at most, and bytes of what they told and were sent. */
+/** Askers remembered at most, and bytes of what they told. */
 const MAX_ASKERS = 4096;
 const MAX_BYTES = 16 * 1024 * 1024;
 /** No repeat before so many times what it takes the median piece from here to another asker. */
@@ -19,9 +19,7 @@ const MAX_REPEAT_MS = 7500;
 
 interface Asker {
   /** Pieces and when they were sent, oldest first. */
-  readonly sent: { piece: number; at: number }[];
-  /** All that it was ever sent. */
-  readonly had: Bitfield;
+  sent: { piece: number; at: number }[];
   /** When it first asked. */
   readonly since: number;
   /** What it told to have or to have asked others for. */
@@ -42,7 +40,7 @@ export class ServedPieces {
   constructor(count: number) {
     this.times = new Uint32Array(count);
     this.at = new Float64Array(count);
-    this.#maxAskers = Math.min(MAX_ASKERS, Math.ceil((MAX_BYTES * 4) / Math.max(1, count)));
+    this.#maxAskers = Math.min(MAX_ASKERS, Math.ceil((MAX_BYTES * 8) / Math.max(1, count)));
   }
 
   /**
@@ -61,7 +59,7 @@ export class ServedPieces {
   heard(asker: string, asked: Bitfield, now: number): void {
     const known = this.#askers.get(asker);
     if (!known) {
-      this.#remember(asker, { sent: [], had: new Bitfield(asked.length), since: now, told: asked.clone() });
+      this.#remember(asker, { sent: [], since: now, told: asked.clone() });
       return;
     }
     this.#remember(asker, known);
@@ -73,7 +71,11 @@ export class ServedPieces {
         const piece = word * 32 + bit;
         known.told.add(piece);
         // What was served before it came it fetches late.
-        if (this.times[piece]! > 0 && this.at[piece]! >= known.since && !known.had.has(piece)) {
+        if (
+          this.times[piece]! > 0 &&
+          this.at[piece]! >= known.since &&
+          !known.sent.some((sent) => sent.piece === piece)
+        ) {
           this.#spread.add(now - this.at[piece]!);
         }
       }
@@ -86,11 +88,8 @@ export class ServedPieces {
     this.at[piece] = at;
     const known = asker === undefined ? undefined : this.#askers.get(asker);
     if (!known) return;
-    let old = 0;
-    while (old < known.sent.length && at - known.sent[old]!.at >= SENT_MS) old += 1;
-    if (old > 0) known.sent.splice(0, old);
+    known.sent = known.sent.filter((entry) => at - entry.at < SENT_MS);
     known.sent.push({ piece, at });
-    known.had.add(piece);
   }
 
   /** It did not get there: nobody has it from here. */
