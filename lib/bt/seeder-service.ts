@@ -3,7 +3,6 @@
  * it becomes known.
  * @module
  */
-
 import { AccessChecker, type Verdict } from "../access/access.ts";
 import type { Handle } from "../cache/index.ts";
 import type { Logger } from "../log/log.ts";

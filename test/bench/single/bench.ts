@@ -27,18 +27,26 @@ export interface Parts {
   proxy: EagleApp;
 }
 
-/** Where blobs are at the registry. */
-export const repository = "bench/blob";
+const repository = "bench/blob";
 
 /** Starts docker-registry and pushes the blob. */
 export async function prepare(
   rig: Rig,
   { size, runtime, runs }: { size: number; runtime: Runtime; runs: number },
 ): Promise<Bench> {
-  const blob = makeBlobFile(rig.dir, { size, seed: "bench" });
   const registry = await startRegistry(rig);
-  await pushBlob({ registry: registry.url, repository }, createReadStream(blob.path, { highWaterMark: 1024 * 1024 }));
+  const blob = await pushNew({ rig, registry }, { size, seed: "bench" });
   return { rig, blob, registry, runtime, runs };
+}
+
+/** Makes a blob and pushes it. */
+export async function pushNew(
+  { rig, registry }: Pick<Bench, "rig" | "registry">,
+  spec: { size: number; seed: string },
+): Promise<BlobFile> {
+  const blob = makeBlobFile(rig.dir, spec);
+  await pushBlob({ registry: registry.url, repository }, createReadStream(blob.path, { highWaterMark: 1024 * 1024 }));
+  return blob;
 }
 
 /** URL of the blob at a registry or at a proxy. */

@@ -2,15 +2,14 @@
  * @module What a host's CPU pays for a GB received from one source: Eagle's proxy (receive, verify pieces and digest,
  * store) from a seeder that has the blob, aria2 from one aria2 seeder, curl into a file.
  */
-import { createReadStream, existsSync, linkSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { Layout } from "../../../lib/bt/layout.ts";
 import type { EagleApp } from "../../rig/eagle.ts";
-import { pushBlob } from "../../rig/image.ts";
 import { freePort } from "../../rig/ports.ts";
 import type { Process } from "../../rig/processes.ts";
 import { until } from "../../rig/until.ts";
-import { type BlobFile, hexOf, makeBlobFile } from "../blob-files.ts";
+import { type BlobFile, hexOf } from "../blob-files.ts";
 import { startNginx } from "../nginx.ts";
 import { figure, median } from "../statistics.ts";
 import { aria2Flags, completedBy, trackerCommand } from "../swarm/bittorrent.ts";
@@ -18,7 +17,7 @@ import { makeTorrent } from "../swarm/torrent.ts";
 import { formatTable } from "../table.ts";
 import { timedCurl } from "../timed-curl.ts";
 import { cpuSeconds, watchIdle } from "../usage.ts";
-import { type Bench, blobUrl, repository, startBenchProxy, startParts, stopParts } from "./bench.ts";
+import { type Bench, blobUrl, pushNew, startBenchProxy, startParts, stopParts } from "./bench.ts";
 
 interface Received {
   seconds: number;
@@ -38,7 +37,7 @@ const WARM_UP = 512 * 2 ** 20;
 /** Runs all in turn. @returns a table of medians. */
 export async function benchReceive(bench: Bench): Promise<string> {
   const parts = await startParts(bench, "receive");
-  const warmUp = await pushWarmUp(bench);
+  const warmUp = await pushNew(bench, { size: Math.min(bench.blob.size, WARM_UP), seed: "receive before" });
   for (const url of [blobUrl(bench, parts.proxy.url), blobUrl({ blob: warmUp }, parts.proxy.url)]) {
     await timedCurl(bench.rig.processes, ["-o", "/dev/null", url]);
   }
@@ -55,13 +54,6 @@ export async function benchReceive(bench: Bench): Promise<string> {
   await Promise.all([aria2.process.kill(), aria2.tracker.kill()]);
   await stopParts(parts);
   return report(bench, measured);
-}
-
-/** Another blob at the registry. */
-async function pushWarmUp({ rig, registry, blob }: Bench): Promise<BlobFile> {
-  const warmUp = makeBlobFile(rig.dir, { size: Math.min(blob.size, WARM_UP), seed: "receive before" });
-  await pushBlob({ registry: registry.url, repository }, createReadStream(warmUp.path, { highWaterMark: 1024 * 1024 }));
-  return warmUp;
 }
 
 async function byEagle(
