@@ -12,7 +12,7 @@ import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob, SourceKind } from "./live-blob.ts";
 import type { Neighbour } from "./neighbours.ts";
 import { Pace, smoothed } from "./pace.ts";
-import { type Flight, isLate, pickPiece } from "./picker.ts";
+import { type Flight, isEndgame, isLate, type Lateness, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
 import {
   type FetchedPiece,
@@ -291,9 +291,14 @@ export class Download {
   }
 
   #hasLate(now: number): boolean {
-    const state = { now, medianMs: this.#pace.medianMs };
+    const state = this.#lateness(now);
     for (const flights of this.#flights.values()) if (isLate(flights, state)) return true;
     return false;
+  }
+
+  #lateness(now: number): Lateness {
+    const endgame = isEndgame({ have: this.#blob.covered!, flights: this.#flights });
+    return { now, medianMs: this.#pace.medianMs, endgame };
   }
 
   #urgent(now: number): number[] {
@@ -358,9 +363,10 @@ export class Download {
   /** What this host has or asked for, without what is late elsewhere. */
   #asked(source: PieceSource, now: number): Bitfield {
     const asked = this.#blob.covered!.clone();
+    const state = this.#lateness(now);
     for (const [piece, flights] of this.#flights) {
       const own = flights.some((flight) => flight.source === source);
-      if (own || !isLate(flights, { now, medianMs: this.#pace.medianMs })) asked.add(piece);
+      if (own || !isLate(flights, state)) asked.add(piece);
     }
     for (const piece of this.#blob.writing) asked.add(piece);
     return asked;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Bitfield } from "./bitfield.ts";
-import { type Flight, isLate, type PickState, pickPiece } from "./picker.ts";
+import { type Flight, isEndgame, isLate, type PickState, pickPiece } from "./picker.ts";
 import { prng } from "./testing/blobs.ts";
 
 function bits(length: number, wanted: (piece: number) => boolean): Bitfield {
@@ -72,14 +72,15 @@ test("never a piece that is here, not offered, of unknown hash, or under way in 
     assert.ok(!given.have.has(piece), "not here");
     assert.ok(given.known.has(piece), "hash known");
     const under = given.flights.get(piece);
-    if (under) assert.ok(isLate(under, given) && under.length < 2, "under way only when late, and at most two at once");
+    const lateness = { ...given, endgame: isEndgame(given) };
+    if (under) assert.ok(isLate(under, lateness) && under.length < 2, "under way only when late, and at most two at once");
     const urgent = given.urgent.find((index) => {
       const flights = given.flights.get(index);
       return (
         given.offered.has(index) &&
         !given.have.has(index) &&
         given.known.has(index) &&
-        (!flights || isLate(flights, given))
+        (!flights || isLate(flights, lateness))
       );
     });
     if (urgent !== undefined) assert.equal(piece, urgent, "what a reader waits for comes first");
@@ -149,6 +150,15 @@ test("one that stops to arrive is late, however far in it is", () => {
   assert.ok(late(8_900));
   assert.ok(!late(9_100));
   assert.ok(!late(undefined), "nobody knows when");
+});
+
+test("one that arrives slowly is asked again where its rest would take long, or nothing else is left", () => {
+  const late = (progress: number, endgame = false) =>
+    isLate([{ piece: 0, startedAt: 9_000, progress }], { medianMs: 200, now: 10_000, endgame });
+  assert.ok(late(0.3), "2.3 s are left of it, more than 1 s");
+  assert.ok(!late(0.55), "0.8 s are left of it");
+  assert.ok(late(0.55, true));
+  assert.ok(!late(0.7, true), "a copy would not be sooner");
 });
 
 test("an empty source gives nothing", () => {

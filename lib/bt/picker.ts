@@ -45,6 +45,8 @@ const LATE = 2.5;
 const LATE_LEAST_MS = 100;
 /** A piece further in than this is not asked for again: its rest comes sooner than a copy. */
 const FAR_IN = 0.6;
+/** Nor, but in the endgame, one whose rest comes in so many times of being late: a copy costs more of the line than it wins. */
+const REST = 2;
 /** At most so many requests for one piece... */
 const MAX_COPIES = 2;
 /** ...but those that bring no byte for so many median piece times are to hosts that are gone, and do not count... */
@@ -57,7 +59,8 @@ const MAX_REQUESTS = 6;
 const FIRST_MS = 500;
 
 /** @returns The piece to ask for; undefined when the source has nothing worth asking for now. */
-export function pickPiece(state: PickState): number | undefined {
+export function pickPiece(given: PickState): number | undefined {
+  const state = { ...given, endgame: isEndgame(given) };
   const { offered, have, known, flights } = state;
   for (const piece of state.urgent) {
     if (!offered.has(piece) || have.has(piece) || !known.has(piece)) continue;
@@ -91,7 +94,7 @@ function rarest(state: PickState): number | undefined {
   return best;
 }
 
-function latest(state: PickState): number | undefined {
+function latest(state: PickState & Lateness): number | undefined {
   let best: number | undefined;
   let oldest = Number.POSITIVE_INFINITY;
   for (const [piece, under] of state.flights) {
@@ -106,8 +109,19 @@ function latest(state: PickState): number | undefined {
   return best;
 }
 
+/** What lateness is judged by. */
+export interface Lateness extends Pick<PickState, "medianMs" | "now"> {
+  /** Nothing else is left to ask for: the time of the slowest piece is that of the blob. @default false */
+  readonly endgame?: boolean;
+}
+
+/** Whether all pieces that are missing are under way. */
+export function isEndgame({ have, flights }: Pick<PickState, "have" | "flights">): boolean {
+  return have.count + flights.size >= have.length;
+}
+
 /** Whether a piece under way deserves another request. */
-export function isLate(under: readonly Flight[], { medianMs, now }: Pick<PickState, "medianMs" | "now">): boolean {
+export function isLate(under: readonly Flight[], { medianMs, now, endgame = false }: Lateness): boolean {
   if (under.length === 0) return true;
   if (medianMs === undefined) {
     return under.length < MAX_COPIES && under.every((flight) => quietMs(flight, now) > FIRST_MS);
@@ -119,7 +133,9 @@ export function isLate(under: readonly Flight[], { medianMs, now }: Pick<PickSta
   for (const flight of under) {
     const { startedAt, progress } = flight;
     if (quietMs(flight, now) > (progress > 0 ? Math.max(silentMs, STALLED_LEAST_MS) : silentMs)) continue;
-    if (now - startedAt <= lateMs || progress >= FAR_IN) return false;
+    const ms = now - startedAt;
+    if (ms <= lateMs || progress >= FAR_IN) return false;
+    if (!endgame && progress > 0 && (ms / progress) * (1 - progress) < REST * lateMs) return false;
     copies += 1;
   }
   return copies < MAX_COPIES;

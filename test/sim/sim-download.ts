@@ -6,7 +6,7 @@
 import { Bitfield, inPieceOrder } from "../../lib/bt/bitfield.ts";
 import type { Layout } from "../../lib/bt/layout.ts";
 import { RunningMedian } from "../../lib/bt/median.ts";
-import { isLate, pickPiece } from "../../lib/bt/picker.ts";
+import { isEndgame, isLate, pickPiece } from "../../lib/bt/picker.ts";
 import { type RequestLimits, requestLimits } from "../../lib/bt/request-limits.ts";
 import { urgentPieces, wantedPiece } from "../../lib/bt/urgency.ts";
 import type { SimHost } from "./sim-host.ts";
@@ -119,7 +119,7 @@ export class SimDownload {
   askSeeder(): void {
     const { clock, scenario, seeder, totals } = this.#swarm;
     if (this.#host.done || this.#seederRestsUntil > clock.now) return;
-    const state = { now: clock.now, medianMs: this.median.value };
+    const state = { now: clock.now, medianMs: this.median.value, endgame: isEndgame(this) };
     for (const limit = this.#reckon().seeder; this.#atSeeder < limit; ) {
       const asked = this.have.clone();
       for (const [piece, under] of this.flights) {
@@ -277,7 +277,7 @@ export class SimDownload {
     clock.after(Math.max(TICK_MS, (this.median.value ?? 0) / 4), () => {
       this.#ticking = false;
       if (this.#host.done) return;
-      const state = { now: clock.now, medianMs: this.median.value };
+      const state = { now: clock.now, medianMs: this.median.value, endgame: isEndgame(this) };
       let late = this.#urgent().length > 0;
       for (const under of this.flights.values()) late ||= isLate(under, state);
       if (late) this.#askLate();
