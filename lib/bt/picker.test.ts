@@ -73,7 +73,8 @@ test("never a piece that is here, not offered, of unknown hash, or under way in 
     assert.ok(given.known.has(piece), "hash known");
     const under = given.flights.get(piece);
     const lateness = { ...given, endgame: isEndgame(given) };
-    if (under) assert.ok(isLate(under, lateness) && under.length < 2, "under way only when late, and at most two at once");
+    if (under)
+      assert.ok(isLate(under, lateness) && under.length < 2, "under way only when late, and at most two at once");
     const urgent = given.urgent.find((index) => {
       const flights = given.flights.get(index);
       return (
