@@ -41,6 +41,8 @@ export interface DownloadInit {
   readonly blob: LiveBlob;
   readonly limiter: RateLimiter;
   readonly log: Logger;
+  /** All downloads of the host that run: they share its requests. @default this one alone */
+  readonly underWay?: Set<unknown>;
   /** Bytes that a request brought, wanted or not; told when it ends. */
   onBytes?(kind: SourceKind, bytes: number): void;
   /** A source sent bytes that fail their own hash. */
@@ -89,7 +91,8 @@ export class Download {
   readonly #now: () => number;
   readonly #random: () => number;
   readonly #stop = new AbortController();
-  #limits = this.#pace.limits(0);
+  readonly #underWay: Set<unknown>;
+  #limits = this.#pace.limits({ peers: 0 });
   /** Requests under way at peers. */
   #atPeers = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -105,6 +108,7 @@ export class Download {
     const { pieceLength } = this.#layout;
     this.#buffers = new BufferPool(pieceLength, Math.floor(IDLE_BYTES / pieceLength));
     this.#availability = new Uint16Array(this.#layout.count);
+    this.#underWay = init.underWay ?? new Set();
     this.#now = init.now ?? (() => performance.now());
     this.#random = init.random ?? Math.random;
     this.#lastProgress = this.#now();
@@ -198,6 +202,7 @@ export class Download {
       else if (change.type === "hashes" || change.type === "demand") this.#schedule();
       else if (change.type === "progress") this.#lastProgress = this.#now();
     });
+    this.#underWay.add(this);
     try {
       this.#schedule();
       await this.#blob.waitFor(() => this.#blob.have?.full === true, signal);
@@ -209,6 +214,7 @@ export class Download {
 
   #end(): void {
     this.#stop.abort();
+    this.#underWay.delete(this);
     clearTimeout(this.#timer);
     for (const flight of this.#allFlights()) flight.abort.abort();
     for (const source of this.#sources.keys()) source.close();
@@ -261,7 +267,7 @@ export class Download {
     const now = this.#now();
     let peers = 0;
     for (const { source } of this.#sources.values()) if (source.kind === "peer" && source.pieces) peers += 1;
-    this.#limits = this.#pace.limits(peers);
+    this.#limits = this.#pace.limits({ peers, downloads: this.#underWay.size });
     const states = [...this.#sources.values()];
     const from = Math.floor(this.#random() * states.length);
     const urgent = this.#urgent(now);

@@ -21,7 +21,7 @@ export class EagleClient {
 
   constructor(store: BlobStore, context: FetchContext) {
     this.#store = store;
-    this.#context = context;
+    this.#context = { downloads: new Set(), ...context };
   }
 
   /**

@@ -55,6 +55,8 @@ export interface FetchContext {
   readonly cluster?: ClusterAuth;
   readonly bans: BanList;
   readonly downLimiter: RateLimiter;
+  /** The downloads that run; see `DownloadInit`. */
+  readonly downloads?: Set<unknown>;
   /** How long others may be silent: a blob that got no byte for `idleMs` fails. */
   readonly bounds: TimeBounds;
   /** Largest blob, bytes. */
@@ -317,9 +319,10 @@ export class Fetch {
   }
 
   #startDownload(): Download {
-    const { downLimiter, metrics, bans } = this.#context;
+    const { downLimiter, downloads, metrics, bans } = this.#context;
     this.#download = new Download({
       blob: this.#blob,
+      ...(downloads && { underWay: downloads }),
       limiter: downLimiter,
       log: this.#log,
       onBytes: (kind, bytes) => metrics.bytes.inc({ source: kind, direction: "in" }, bytes),

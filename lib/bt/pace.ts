@@ -3,7 +3,7 @@
  * @module
  */
 import { RunningMedian } from "./median.ts";
-import { type RequestLimits, requestLimits } from "./request-limits.ts";
+import { type RequestLimits, type RequestLoad, requestLimits } from "./request-limits.ts";
 
 /** The share of a new value in a smoothed one. */
 const SMOOTH = 1 / 16;
@@ -41,9 +41,8 @@ export class Pace {
     this.#latencyAt = (this.#latencyAt + 1) % LATEST;
   }
 
-  /** @param peers How many can be asked. */
-  limits(peers: number): RequestLimits {
+  limits(load: Pick<RequestLoad, "peers" | "downloads">): RequestLimits {
     const latencyMs = this.#latencies.length > 0 ? Math.min(...this.#latencies) : undefined;
-    return requestLimits({ peers, gapMs: this.#gapMs, latencyMs, medianMs: this.medianMs });
+    return requestLimits({ ...load, gapMs: this.#gapMs, latencyMs, medianMs: this.medianMs });
   }
 }

@@ -6,7 +6,8 @@
  * to arrive and so longer to be passed on, and would leave the seeder, whose pieces nobody else has, a smaller share of
  * the line. One at each peer spreads the load best. Where a request takes long to bring its first byte, what would
  * arrive meanwhile is asked for on top ("bandwidth times delay"). A host that has peers leaves the seeder to the others
- * but for one request (docs/design.md, "Requests").
+ * but for one request. The line is the host's, and so are the dozen: blobs that come at once share them
+ * (docs/design.md, "Requests").
  * @module
  */
 
@@ -14,6 +15,8 @@
 export interface RequestLoad {
   /** Peers that are followed. */
   readonly peers: number;
+  /** Downloads of this host, this one included. @default 1 */
+  readonly downloads?: number;
   /** Smoothed ms from one arrived piece to the next; undefined before the second. */
   readonly gapMs: number | undefined;
   /** Least ms from a request to its first byte among the latest pieces; undefined before the first. */
@@ -35,18 +38,21 @@ export interface RequestLimits {
 /** At all peers together, where the first byte comes at once. */
 const WINDOW = 12;
 const MAX_WINDOW = 64;
+/** So many a blob has in any case. */
+const LEAST = 3;
 /** With fewer peers than these a host lives on the seeder. */
 const FEW_PEERS = 4;
 const SEEDER_ALONE = 4;
 const MAX_SEEDER = 16;
 
 /** @returns The limits for now. */
-export function requestLimits({ peers, gapMs, latencyMs = 0, medianMs }: RequestLoad): RequestLimits {
-  if (medianMs === undefined || gapMs === undefined) return { window: WINDOW, depth: 1, seeder: 1 };
+export function requestLimits({ peers, downloads = 1, gapMs, latencyMs = 0, medianMs }: RequestLoad): RequestLimits {
+  const share = Math.max(LEAST, Math.ceil(WINDOW / downloads));
+  if (medianMs === undefined || gapMs === undefined) return { window: share, depth: 1, seeder: 1 };
   const arriving = Math.min(MAX_WINDOW, Math.ceil(latencyMs / Math.max(gapMs, 1e-3)));
   const extra = arriving > 1 ? 2 * arriving : 0;
   return {
-    window: Math.min(MAX_WINDOW, WINDOW + extra),
+    window: Math.min(MAX_WINDOW, share + extra),
     depth: extra > 0 && latencyMs * 4 > medianMs ? 2 : 1,
     seeder: peers >= FEW_PEERS ? 1 : Math.min(MAX_SEEDER, SEEDER_ALONE + extra),
   };
