@@ -43,6 +43,8 @@ export interface DownloadInit {
   readonly log: Logger;
   /** All downloads of the host that run: they share its requests. @default this one alone */
   readonly underWay?: Set<unknown>;
+  /** How far the nearest peer is, ms; see `request-limits.ts`. @default unknown */
+  distanceMs?(): number | undefined;
   /** Bytes that a request brought, wanted or not; told when it ends. */
   onBytes?(kind: SourceKind, bytes: number): void;
   /** A source sent bytes that fail their own hash. */
@@ -267,7 +269,8 @@ export class Download {
     const now = this.#now();
     let peers = 0;
     for (const { source } of this.#sources.values()) if (source.kind === "peer" && source.pieces) peers += 1;
-    this.#limits = this.#pace.limits({ peers, downloads: this.#underWay.size });
+    const distanceMs = this.#init.distanceMs?.();
+    this.#limits = this.#pace.limits({ peers, downloads: this.#underWay.size, distanceMs });
     const states = [...this.#sources.values()];
     const from = Math.floor(this.#random() * states.length);
     const urgent = this.#urgent(now);

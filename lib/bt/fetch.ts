@@ -319,12 +319,13 @@ export class Fetch {
   }
 
   #startDownload(): Download {
-    const { downLimiter, downloads, metrics, bans } = this.#context;
+    const { pool, downLimiter, downloads, metrics, bans } = this.#context;
     this.#download = new Download({
       blob: this.#blob,
       ...(downloads && { underWay: downloads }),
       limiter: downLimiter,
       log: this.#log,
+      distanceMs: () => pool.distanceMs,
       onBytes: (kind, bytes) => metrics.bytes.inc({ source: kind, direction: "in" }, bytes),
       onLiar: (source, error) => {
         metrics.badPieces.inc({ kind: source.kind });

@@ -41,7 +41,7 @@ export class Pace {
     this.#latencyAt = (this.#latencyAt + 1) % LATEST;
   }
 
-  limits(load: Pick<RequestLoad, "peers" | "downloads">): RequestLimits {
+  limits(load: Pick<RequestLoad, "peers" | "downloads" | "distanceMs">): RequestLimits {
     const latencyMs = this.#latencies.length > 0 ? Math.min(...this.#latencies) : undefined;
     return requestLimits({ ...load, gapMs: this.#gapMs, latencyMs, medianMs: this.medianMs });
   }

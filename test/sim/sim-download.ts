@@ -205,7 +205,8 @@ export class SimDownload {
 
   #reckon(): RequestLimits {
     const { rttMs, window, depth } = this.#swarm.scenario;
-    const load = { peers: this.sources.length, latencyMs: rttMs, gapMs: this.#gapMs, medianMs: this.median.value };
+    const latencies = { latencyMs: rttMs, distanceMs: rttMs };
+    const load = { ...latencies, peers: this.sources.length, gapMs: this.#gapMs, medianMs: this.median.value };
     const limits = requestLimits(load);
     this.#limits = { window: window || limits.window, depth: depth || limits.depth, seeder: limits.seeder };
     return this.#limits;

@@ -33,6 +33,11 @@ export class ConnectionPool implements Disposable {
     this.#perPeer = perPeer;
   }
 
+  /** See `Connector`. */
+  get distanceMs(): number | undefined {
+    return this.#connector.distanceMs;
+  }
+
   /**
    * Sends a request on a free connection, or a new one. A kept connection that the peer closed meanwhile is replaced once.
    * @throws PeerError

@@ -77,6 +77,7 @@ interface ConnectionInit {
 export class Connector {
   readonly #connectTimeoutMs: number;
   readonly #init: ConnectionInit;
+  #distanceMs: number | undefined;
 
   /** @param init.onTimeout A connection, the head of an answer or the next byte of it did not come in time. */
   constructor({
@@ -88,9 +89,17 @@ export class Connector {
     this.#init = { buffer: new Uint8Array(READ_BUFFER), tls, onTimeout };
   }
 
+  /** Least ms that a connection took to be made: how far the nearest of all peers is. undefined before the first. */
+  get distanceMs(): number | undefined {
+    return this.#distanceMs;
+  }
+
   /** @throws PeerError connect */
-  open(endpoint: PeerEndpoint): Promise<Connection> {
-    return Connection.open(endpoint, { ...this.#init, timeoutMs: this.#connectTimeoutMs });
+  async open(endpoint: PeerEndpoint): Promise<Connection> {
+    const startedAt = performance.now();
+    const connection = await Connection.open(endpoint, { ...this.#init, timeoutMs: this.#connectTimeoutMs });
+    this.#distanceMs = Math.min(performance.now() - startedAt, this.#distanceMs ?? Number.POSITIVE_INFINITY);
+    return connection;
   }
 }
 

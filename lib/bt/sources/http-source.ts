@@ -9,6 +9,7 @@ import type { HttpClient } from "../../http/client.ts";
 import type { Bitfield } from "../bitfield.ts";
 import type { Layout } from "../layout.ts";
 import { HASH_LENGTH, sameHash } from "../piece-hashes.ts";
+import { MAX_STRETCH } from "../request-limits.ts";
 import { type TimeBounds, timeBounds } from "../time-bounds.ts";
 import { PARK_MS } from "../uploader.ts";
 import { type AvailabilityLine, HEADER } from "../wire-format.ts";
@@ -19,7 +20,7 @@ import type { ResponseHead } from "./response-parser.ts";
 import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, SourceError } from "./source.ts";
 
 /** Requests under way at most, whatever the download's own limits say: each holds a piece at both ends. */
-const MAX_DEPTH = 2;
+const MAX_DEPTH = MAX_STRETCH;
 
 /** Bytes hashed at once: a call costs as much as some kilobytes, and so many are still in the processor's cache. */
 const HASH_STEP = 128 * 1024;
