@@ -42,7 +42,7 @@ export interface DownloadInit {
   readonly limiter: RateLimiter;
   readonly log: Logger;
   /** All downloads of the host that run: they share its requests. @default this one alone */
-  readonly underWay?: Set<unknown>;
+  readonly downloads?: Set<unknown>;
   /** How far the nearest peer is, ms; see `request-limits.ts`. @default unknown */
   distanceMs?(): number | undefined;
   /** Bytes that a request brought, wanted or not; told when it ends. */
@@ -93,7 +93,7 @@ export class Download {
   readonly #now: () => number;
   readonly #random: () => number;
   readonly #stop = new AbortController();
-  readonly #underWay: Set<unknown>;
+  readonly #downloads: Set<unknown>;
   #limits = this.#pace.limits({ peers: 0 });
   /** Requests under way at peers. */
   #atPeers = 0;
@@ -110,7 +110,7 @@ export class Download {
     const { pieceLength } = this.#layout;
     this.#buffers = new BufferPool(pieceLength, Math.floor(IDLE_BYTES / pieceLength));
     this.#availability = new Uint16Array(this.#layout.count);
-    this.#underWay = init.underWay ?? new Set();
+    this.#downloads = init.downloads ?? new Set();
     this.#now = init.now ?? (() => performance.now());
     this.#random = init.random ?? Math.random;
     this.#lastProgress = this.#now();
@@ -204,7 +204,7 @@ export class Download {
       else if (change.type === "hashes" || change.type === "demand") this.#schedule();
       else if (change.type === "progress") this.#lastProgress = this.#now();
     });
-    this.#underWay.add(this);
+    this.#downloads.add(this);
     try {
       this.#schedule();
       await this.#blob.waitFor(() => this.#blob.have?.full === true, signal);
@@ -216,7 +216,7 @@ export class Download {
 
   #end(): void {
     this.#stop.abort();
-    this.#underWay.delete(this);
+    this.#downloads.delete(this);
     clearTimeout(this.#timer);
     for (const flight of this.#allFlights()) flight.abort.abort();
     for (const source of this.#sources.keys()) source.close();
@@ -270,7 +270,7 @@ export class Download {
     let peers = 0;
     for (const { source } of this.#sources.values()) if (source.kind === "peer" && source.pieces) peers += 1;
     const distanceMs = this.#init.distanceMs?.();
-    this.#limits = this.#pace.limits({ peers, downloads: this.#underWay.size, distanceMs });
+    this.#limits = this.#pace.limits({ peers, downloads: Math.max(1, this.#downloads.size), distanceMs });
     const states = [...this.#sources.values()];
     const from = Math.floor(this.#random() * states.length);
     const urgent = this.#urgent(now);

@@ -322,7 +322,7 @@ export class Fetch {
     const { pool, downLimiter, downloads, metrics, bans } = this.#context;
     this.#download = new Download({
       blob: this.#blob,
-      ...(downloads && { underWay: downloads }),
+      ...(downloads && { downloads }),
       limiter: downLimiter,
       log: this.#log,
       distanceMs: () => pool.distanceMs,
