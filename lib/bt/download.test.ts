@@ -361,3 +361,30 @@ test("the first piece of a silent source is asked of another, before anybody kno
   await live.fail(new BlobError("abandoned", "x"));
   await live.close();
 });
+
+test("blobs that come at once share the host's requests", async () => {
+  await using dir = await tempDir();
+  const downloads = new Set<unknown>();
+  const stop = new AbortController();
+  const blobs = [1, 2, 3].map((seed) => testBlob(700_000, { pieceLength: 16 * 1024, seed }));
+  const lives = await Promise.all(blobs.map((of) => arriving(of, dir.path)));
+  const all = lives.map((live) => downloadOf(live, { downloads }).download);
+  const runs = all.map((download) => assert.rejects(download.run(stop.signal), /the end/));
+  assert.equal(downloads.size, 3);
+  const peers = all.map((download, index) =>
+    Array.from({ length: 12 }, (_, number) => {
+      const peer = new FakeSource(blobs[index]!, { name: `peer ${number}`, answer: silence });
+      download.add(peer);
+      return peer;
+    }),
+  );
+  const busy = () => peers.map((list) => list.reduce((sum, peer) => sum + peer.busy, 0));
+  await until(() => busy().every((count) => count === 4));
+  stop.abort(new Error("the end"));
+  await Promise.all(runs);
+  assert.equal(downloads.size, 0);
+  for (const live of lives) {
+    await live.fail(new BlobError("abandoned", "x"));
+    await live.close();
+  }
+});
