@@ -54,3 +54,17 @@ test("what an asker was sent lately, and that thousands of askers cost no more t
   for (let index = 0; index < 5000; index++) served.heard(`asker ${index}`, fieldOf(), 30);
   assert.deepEqual(served.sentSince("a", 0), [], "forgotten");
 });
+
+test("what an asker was sent half a minute ago is forgotten, but not what it was sent again since", () => {
+  const served = new ServedPieces(COUNT);
+  served.heard("a", fieldOf(), 0);
+  for (let piece = 0; piece < 10; piece++) served.note(piece, piece, "a");
+  served.note(3, 20_000, "a");
+  served.note(20, 31_000, "a");
+  assert.deepEqual(served.sentSince("a", 0), [20, 3]);
+  for (const asker of ["b", "c"]) served.heard(asker, fieldOf(), 0);
+  served.heard("a", fieldOf(3, 20), 31_000);
+  assert.equal(served.repeatAfterMs(undefined), 1000, "it got both from here");
+  served.note(21, 55_000, "a");
+  assert.deepEqual(served.sentSince("a", 0), [21, 20]);
+});

@@ -18,8 +18,7 @@ const FIRST_REPEAT_MS = 1000;
 const MAX_REPEAT_MS = 7500;
 
 interface Asker {
-  /** Pieces and when they were sent, oldest first. */
-  sent: { piece: number; at: number }[];
+  readonly sent: SentPieces;
   /** When it first asked. */
   readonly since: number;
   /** What it told to have or to have asked others for. */
@@ -59,7 +58,7 @@ export class ServedPieces {
   heard(asker: string, asked: Bitfield, now: number): void {
     const known = this.#askers.get(asker);
     if (!known) {
-      this.#remember(asker, { sent: [], since: now, told: asked.clone() });
+      this.#remember(asker, { sent: new SentPieces(), since: now, told: asked.clone() });
       return;
     }
     this.#remember(asker, known);
@@ -71,11 +70,7 @@ export class ServedPieces {
         const piece = word * 32 + bit;
         known.told.add(piece);
         // What was served before it came it fetches late.
-        if (
-          this.times[piece]! > 0 &&
-          this.at[piece]! >= known.since &&
-          !known.sent.some((sent) => sent.piece === piece)
-        ) {
+        if (this.times[piece]! > 0 && this.at[piece]! >= known.since && !known.sent.has(piece)) {
           this.#spread.add(now - this.at[piece]!);
         }
       }
@@ -86,10 +81,7 @@ export class ServedPieces {
   note(piece: number, at: number, asker: string | undefined): void {
     this.times[piece]! += 1;
     this.at[piece] = at;
-    const known = asker === undefined ? undefined : this.#askers.get(asker);
-    if (!known) return;
-    known.sent = known.sent.filter((entry) => at - entry.at < SENT_MS);
-    known.sent.push({ piece, at });
+    if (asker !== undefined) this.#askers.get(asker)?.sent.add(piece, at);
   }
 
   /** It did not get there: nobody has it from here. */
@@ -99,10 +91,7 @@ export class ServedPieces {
 
   /** What the asker was sent since a moment. */
   sentSince(asker: string, since: number): number[] {
-    const sent = this.#askers.get(asker)?.sent ?? [];
-    const pieces: number[] = [];
-    for (let index = sent.length - 1; index >= 0 && sent[index]!.at >= since; index--) pieces.push(sent[index]!.piece);
-    return pieces;
+    return this.#askers.get(asker)?.sent.since(since) ?? [];
   }
 
   /** The latest last; the oldest leave. */
@@ -113,5 +102,46 @@ export class ServedPieces {
       if (this.#askers.size <= this.#maxAskers) break;
       this.#askers.delete(oldest);
     }
+  }
+}
+
+/** What one asker was sent lately. Looking at it costs nothing by how much that is. */
+class SentPieces {
+  /** Oldest first. Those before `#first` are forgotten. */
+  #entries: { piece: number; at: number }[] = [];
+  #first = 0;
+  /** When each was sent last. */
+  readonly #at = new Map<number, number>();
+
+  has(piece: number): boolean {
+    return this.#at.has(piece);
+  }
+
+  add(piece: number, at: number): void {
+    this.#forget(at - SENT_MS);
+    this.#entries.push({ piece, at });
+    this.#at.set(piece, at);
+  }
+
+  /** The latest first. */
+  since(moment: number): number[] {
+    const pieces: number[] = [];
+    for (let index = this.#entries.length - 1; index >= this.#first; index--) {
+      const { piece, at } = this.#entries[index]!;
+      if (at < moment) break;
+      pieces.push(piece);
+    }
+    return pieces;
+  }
+
+  #forget(until: number): void {
+    while (this.#first < this.#entries.length && this.#entries[this.#first]!.at <= until) {
+      const { piece, at } = this.#entries[this.#first++]!;
+      // It may have been sent again since.
+      if (this.#at.get(piece) === at) this.#at.delete(piece);
+    }
+    if (this.#first <= this.#entries.length / 2) return;
+    this.#entries = this.#entries.slice(this.#first);
+    this.#first = 0;
   }
 }

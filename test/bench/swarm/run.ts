@@ -114,7 +114,8 @@ export async function startOrigin(rig: Rig, net: Net, blobs: readonly BlobFile[]
   return address;
 }
 
-async function pullBefore(eagle: Eagle, hosts: readonly HostName[], blob: BlobFile): Promise<void> {
+/** All hosts pull a blob that is not measured, as hosts that run for a while have. */
+export async function pullBefore(eagle: Eagle, hosts: readonly HostName[], blob: BlobFile): Promise<void> {
   const pulls = await Promise.all(hosts.map((host) => eagle.arm(host, [blob])));
   for (const pull of pulls) pull.go();
   await Promise.all(pulls.map(({ done }) => done));
