@@ -22,6 +22,9 @@ interface Times {
   idle: number;
 }
 
+/** Blobs that a host pulls before, one after the other: code that runs for the first time costs the first of them. */
+const PULLS_BEFORE = 4;
+
 /** Runs both in turn. @returns a table of the medians. */
 export async function runSingle(
   { rate, size, name }: SingleCase,
@@ -36,22 +39,24 @@ export async function runSingle(
     runtime: Runtime;
     directory: string | undefined;
     profile: string | undefined;
-    /** Bytes of another blob that the host pulls before. */
+    /** Bytes of other blobs, all together, that the host pulls before. */
     warmUp: number;
   },
 ): Promise<string> {
   await using shelf = createWorkspace({ needs: size * 4 + warmUp * 3, parent: directory });
   const blob = makeBlobFile(shelf.dir, { size, seed: name });
-  const before = warmUp > 0 ? [makeBlobFile(shelf.dir, { size: warmUp, seed: `before ${name}` })] : [];
+  const others = Array.from({ length: warmUp > 0 ? PULLS_BEFORE : 0 }, (_, index) =>
+    makeBlobFile(shelf.dir, { size: Math.ceil(warmUp / PULLS_BEFORE), seed: `before ${index} ${name}` }),
+  );
   const direct: Times[] = [];
   const eagle: Times[] = [];
   for (let run = 0; run < runs; run++) {
     await using rig = createWorkspace({ needs: size * 2 + warmUp * 2, parent: dirname(shelf.dir) });
     const net = await Net.create(rig, { hosts: 1, rate });
-    const origin = await startOrigin(rig, net, [blob, ...before]);
+    const origin = await startOrigin(rig, net, [blob, ...others]);
     const arena: Arena = { rig, net, hosts: net.hosts, blobs: [blob], origin, runtime, profile };
     const started = await Eagle.start(arena);
-    for (const other of before) await pullBefore(started, net.hosts, other);
+    for (const other of others) await pullBefore(started, net.hosts, other);
     const output = rig.path("direct.bin");
     const curl = await armCurl(arena, "h1", {
       url: `http://${origin}${blobPath(blob)}`,
