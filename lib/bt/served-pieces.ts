@@ -105,11 +105,10 @@ export class ServedPieces {
   }
 }
 
-/** What one asker was sent lately. Looking at it costs nothing by how much that is. */
+/** What one asker was sent lately. To add and to ask costs the same however much that is. */
 class SentPieces {
-  /** Oldest first. Those before `#first` are forgotten. */
-  #entries: { piece: number; at: number }[] = [];
-  #first = 0;
+  /** Oldest first. */
+  readonly #entries: { piece: number; at: number }[] = [];
   /** When each was sent last. */
   readonly #at = new Map<number, number>();
 
@@ -126,22 +125,17 @@ class SentPieces {
   /** The latest first. */
   since(moment: number): number[] {
     const pieces: number[] = [];
-    for (let index = this.#entries.length - 1; index >= this.#first; index--) {
-      const { piece, at } = this.#entries[index]!;
-      if (at < moment) break;
-      pieces.push(piece);
+    for (let index = this.#entries.length - 1; index >= 0 && this.#entries[index]!.at >= moment; index--) {
+      pieces.push(this.#entries[index]!.piece);
     }
     return pieces;
   }
 
   #forget(until: number): void {
-    while (this.#first < this.#entries.length && this.#entries[this.#first]!.at <= until) {
-      const { piece, at } = this.#entries[this.#first++]!;
+    for (let oldest = this.#entries[0]; oldest && oldest.at <= until; oldest = this.#entries[0]) {
+      this.#entries.shift();
       // It may have been sent again since.
-      if (this.#at.get(piece) === at) this.#at.delete(piece);
+      if (this.#at.get(oldest.piece) === oldest.at) this.#at.delete(oldest.piece);
     }
-    if (this.#first <= this.#entries.length / 2) return;
-    this.#entries = this.#entries.slice(this.#first);
-    this.#first = 0;
   }
 }

@@ -23,7 +23,7 @@ const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N
   --case NAME      one case, or several; all of them when left out
   --clients LIST   of ${clientNames.join(", ")}; each case has its own list
   --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls run once)
-  --warm-up MIB    Eagle's hosts pull another blob of this size before, as hosts that run for a while have (default 0)
+  --warm-up MIB    Eagle's hosts pull so much of other blobs before, as hosts that run for a while have (default 0)
   --size MIB       other blobs, MiB each
   --rate MBIT      other lines, for a machine whose CPU is not enough for these (a slow host's is slower alike)
   --retries N      more runs in place of those that other work on the machine disturbed (default 3)
