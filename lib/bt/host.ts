@@ -21,6 +21,7 @@ import { troubleAtStart } from "./disk-health.ts";
 import { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { createPeerId } from "./peer-id.ts";
+import type { PeerOfferInit } from "./peer-offer.ts";
 import { CHUNK } from "./piece-source.ts";
 import { Precedence } from "./precedence.ts";
 import { Connector } from "./sources/connection.ts";
@@ -81,8 +82,8 @@ export interface Host extends AsyncDisposable {
   join(port: number): Swarm;
   /** Takes over what an earlier process stored. */
   start(): Promise<void>;
-  /** Aborts when this host stops to serve others. */
-  readonly stopping: AbortSignal;
+  /** What it offers to others, and how. */
+  readonly offer: PeerOfferInit;
   /** Lets go of other hosts that wait for pieces: call it before their listener is closed. */
   stop(): void;
 }
@@ -168,13 +169,18 @@ export async function createHost(
   const wire = config.bittorrent
     ? new Wire({ peerId, trackers, zone, http: parts, limiter: upLimiter, precedence, peek, log, metrics })
     : undefined;
+  const buffers = new BufferPool(CHUNK, MAX_IDLE_BUFFERS);
   return {
     cluster,
     store,
     uploader,
+    offer: {
+      ...{ blobs: store, uploader, cluster, limiter: upLimiter, precedence, buffers, stopping: stopping.signal },
+      onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
+    },
     precedence,
     wire,
-    buffers: new BufferPool(CHUNK, MAX_IDLE_BUFFERS),
+    buffers,
     downLimiter: new RateLimiter(config.downloadRateLimit),
     upLimiter,
     origins: new OriginClient({ http, log, via }),
@@ -207,7 +213,6 @@ export async function createHost(
       };
     },
     start: () => store.start(),
-    stopping: stopping.signal,
     stop() {
       stopping.abort();
       uploader.close();

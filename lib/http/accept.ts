@@ -13,18 +13,29 @@ import type { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Connections } from "./connections.ts";
+import { type DirectRoute, serveDirectly } from "./direct-requests.ts";
 
 /** First bytes of the HTTP/2 connection preface (RFC 9113, 3.4). No HTTP/1.1 method begins so. */
 const PREFACE = Buffer.from("PRI");
 
+/** What is served the short way, and how. Durations are milliseconds. */
+export interface DirectOptions {
+  readonly route: DirectRoute;
+  readonly idleTimeoutMs: number;
+  readonly sendTimeoutMs: number;
+  readonly onError: (error: unknown, target: string) => void;
+}
+
 /**
- * Makes `h1` hand its HTTP/2 connections to `h2`: by ALPN over TLS, by the connection preface in clear.
+ * Makes `h1` hand its HTTP/2 connections to `h2`: by ALPN over TLS, by the connection preface in clear; and those that
+ * begin with a request of `direct`, in clear, to the short way.
  * @returns serveHttp1 Serves HTTP/1.1 on a connection that came in another way.
  */
 export function splitProtocols(
   h1: HttpServer | HttpsServer,
   h2: Http2Server,
   connections: Connections,
+  direct?: DirectOptions,
 ): { serveHttp1: (socket: Socket) => void } {
   const secure = "setSecureContext" in h1;
   const event = secure ? "secureConnection" : "connection";
@@ -48,20 +59,28 @@ export function splitProtocols(
     if (secure) {
       ((socket as TLSSocket).alpnProtocol === "h2" ? serveHttp2 : serveHttp1)(socket);
     } else {
-      peek(socket, { timeoutMs: connections.headersTimeoutMs, serveHttp1, serveHttp2 });
+      peek(socket, {
+        timeoutMs: connections.headersTimeoutMs,
+        serve: (head) => {
+          if (head.subarray(0, PREFACE.length).equals(PREFACE)) {
+            socket.unshift(head);
+            serveHttp2(socket);
+          } else if (!direct || !serveDirectly(socket, head, { ...direct, connections, serveHttp1 })) {
+            socket.unshift(head);
+            serveHttp1(socket);
+          }
+        },
+      });
     }
   });
   return { serveHttp1 };
 }
 
-/** Waits for enough bytes to tell the protocols apart, and puts them back. */
-function peek(
-  socket: Socket,
-  init: { timeoutMs: number; serveHttp1: (socket: Socket) => void; serveHttp2: (socket: Socket) => void },
-): void {
+/** Waits for enough bytes to tell the protocols apart, and hands them over. */
+function peek(socket: Socket, { timeoutMs, serve }: { timeoutMs: number; serve: (head: Buffer) => void }): void {
   let head: Buffer = Buffer.alloc(0);
   const abandon = () => socket.destroy();
-  const timer = setTimeout(abandon, init.timeoutMs);
+  const timer = setTimeout(abandon, timeoutMs);
   const release = () => {
     clearTimeout(timer);
     socket.removeListener("readable", onReadable);
@@ -80,8 +99,7 @@ function peek(
     }
     release();
     socket.removeListener("error", abandon);
-    socket.unshift(head);
-    (known.equals(PREFACE) ? init.serveHttp2 : init.serveHttp1)(socket);
+    serve(head);
   };
   socket.on("readable", onReadable);
   socket.on("end", abandon);

@@ -15,6 +15,11 @@ export interface Exchange {
   res: ServerResponse | Http2ServerResponse;
 }
 
+/** A connection that is answered without request and response objects. */
+interface Occupation {
+  readonly res?: undefined;
+}
+
 /** Most requests a client may send on one HTTP/1.1 connection without waiting for answers. */
 const MAX_PIPELINED = 64;
 
@@ -23,7 +28,7 @@ export class Connections {
   readonly headersTimeoutMs: number;
   readonly #h1: HttpServer | HttpsServer;
   readonly #sendTimeoutMs: number;
-  readonly #sockets = new Map<Socket, Set<Exchange>>();
+  readonly #sockets = new Map<Socket, Set<Exchange | Occupation>>();
   readonly #sessions = new Set<ServerHttp2Session>();
   /** Connections within their TLS handshake, by the client's address: the secured socket is another object. */
   readonly #handshakes = new Map<string, Socket>();
@@ -121,18 +126,28 @@ export class Connections {
       socket.destroy();
       return false;
     }
-    running.add(exchange);
     if (this.closing && !res.headersSent) {
       res.setHeader("connection", "close");
     }
-    const end = () => {
-      if (running.delete(exchange) && this.closing && running.size === 0) {
-        socket.destroySoon();
-      }
-    };
+    const end = this.#note(socket, running, exchange);
     res.once("finish", end);
     res.once("close", end);
     return true;
+  }
+
+  /** Takes note that a connection is busy, for who answers on the socket itself. @returns What ends that; call it once. */
+  occupy(socket: Socket): () => void {
+    const running = this.#sockets.get(socket);
+    return running === undefined ? () => {} : this.#note(socket, running, {});
+  }
+
+  #note(socket: Socket, running: Set<Exchange | Occupation>, what: Exchange | Occupation): () => void {
+    running.add(what);
+    return () => {
+      if (running.delete(what) && this.closing && running.size === 0) {
+        socket.destroySoon();
+      }
+    };
   }
 
   /** The exchange that a connection is busy with, if any. */
@@ -153,7 +168,7 @@ export class Connections {
     }
     for (const [socket, running] of this.#sockets) {
       for (const { res } of running) {
-        if (!res.headersSent) {
+        if (res && !res.headersSent) {
           res.setHeader("connection", "close");
         }
       }
@@ -206,7 +221,7 @@ export class Connections {
       return;
     }
     const [exchange] = running;
-    if (exchange !== undefined && isStalled(exchange)) {
+    if (exchange?.res !== undefined && isStalled(exchange)) {
       resetExchange(exchange);
       return;
     }

@@ -26,6 +26,11 @@ export class BadRequest extends Error {
  */
 export function requestEnv(req: IncomingMessage | Http2ServerRequest, authority?: string): RequestEnv {
   const socket = isHttp2(req) ? (req.stream.session?.socket ?? req.socket) : req.socket;
+  return requestEnvOf(socket, authority === undefined ? (req.url ?? "/") : insideTarget(authority, req.url ?? "/"));
+}
+
+/** The addresses of a connection, for a request of this target. */
+export function requestEnvOf(socket: Socket, target: string): RequestEnv {
   return {
     remoteAddress: socket.remoteAddress ?? "",
     remotePort: socket.remotePort ?? 0,
@@ -33,7 +38,7 @@ export function requestEnv(req: IncomingMessage | Http2ServerRequest, authority?
     localPort: socket.localPort ?? 0,
     secure: "encrypted" in socket && socket.encrypted === true,
     certified: isCertified(socket),
-    target: authority === undefined ? (req.url ?? "/") : insideTarget(authority, req.url ?? "/"),
+    target,
   };
 }
 

@@ -14,6 +14,7 @@ import type { SecureContext } from "node:tls";
 import type { Logger } from "../log/log.ts";
 import { splitProtocols } from "./accept.ts";
 import { Connections } from "./connections.ts";
+import type { DirectRoute } from "./direct-requests.ts";
 import { createDispatcher } from "./dispatch.ts";
 import { keepAccepting } from "./keep-accepting.ts";
 
@@ -68,6 +69,8 @@ export interface ServeOptions {
   fetch: FetchHandler;
   /** Sees each request first. */
   node?: NodeHandler;
+  /** Requests that are answered on the socket itself, in clear and by HTTP/1.1; what it declines goes to `fetch`. */
+  direct?: DirectRoute;
   /** Without it CONNECT is answered with 405. */
   tunnel?: TunnelHandler;
   /**
@@ -150,7 +153,11 @@ export async function serve(options: ServeOptions): Promise<Listener> {
     settings: { maxHeaderListSize: maxHeaderBytes, maxConcurrentStreams: 256 },
   });
   const connections = new Connections({ h1, h2, headersTimeoutMs, idleTimeoutMs, sendTimeoutMs });
-  const { serveHttp1 } = splitProtocols(h1, h2, connections);
+  const direct = options.direct && {
+    ...{ route: options.direct, idleTimeoutMs, sendTimeoutMs },
+    onError: (error: unknown, target: string) => log?.warn("response body failed", { target, error }),
+  };
+  const { serveHttp1 } = splitProtocols(h1, h2, connections, direct);
   const dispatcher = createDispatcher({ ...options, maxHeaderBytes, sendTimeoutMs, connections, serveHttp1 });
   h1.on("request", dispatcher.request);
   h2.on("request", dispatcher.request);

@@ -8,6 +8,8 @@ import { AccessChecker } from "../../../lib/access/access.ts";
 import { BanList } from "../../../lib/bt/ban-list.ts";
 import { EagleClient } from "../../../lib/bt/eagle-client.ts";
 import { createHost } from "../../../lib/bt/host.ts";
+import { peerDirect } from "../../../lib/bt/peer-direct.ts";
+import type { PeerOfferInit } from "../../../lib/bt/peer-offer.ts";
 import { impatientMs } from "../../../lib/bt/time-bounds.ts";
 import { ClusterHttp } from "../../../lib/cluster/cluster-http.ts";
 import { clusterAuth } from "../../../lib/cluster/from-config.ts";
@@ -76,9 +78,15 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
       : undefined;
 
   // The peer port is bound first: trackers are told the port that was bound.
+  const offer: PeerOfferInit = {
+    ...host.offer,
+    onPeer: (digest, peer) => client.addFollower(digest, peer),
+    piecesOf: (digest, peer) => client.piecesOf(digest, peer),
+  };
   const peers = await serve({
     host: clientCfg.peerHost,
     port: clientCfg.peerPort,
+    direct: peerDirect(offer),
     fetch: (request, env) => peerApp.fetch(request, env),
     ...tlsOf(cluster.serverTls()),
     log,
@@ -104,7 +112,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
     log,
     metrics,
   });
-  const peerApp = peerPortRoutes({ host, client, metrics, log, ready: () => ready });
+  const peerApp = peerPortRoutes({ offer, metrics, log, ready: () => ready });
   await host.wire?.listen({ host: clientCfg.peerHost, port: clientCfg.port });
   await host.start();
 

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { createHost } from "../../../lib/bt/host.ts";
+import { peerDirect } from "../../../lib/bt/peer-direct.ts";
 import { SeederService } from "../../../lib/bt/seeder-service.ts";
 import type { SharedFills } from "../../../lib/bt/sharing/shared-fills.ts";
 import { clusterAuth } from "../../../lib/cluster/from-config.ts";
@@ -89,13 +90,15 @@ async function build(cleanup: Cleanup, config: SeederConfig, { log }: { log: Log
   });
   const stopping = new AbortController();
   const link = storage.remote?.link;
-  const app = seederRoutes({ host, service, manifests, upstreams, metrics, log, ready: () => ready, link });
+  const offer = { ...host.offer, ...(link && { link }) };
+  const app = seederRoutes({ host, service, manifests, upstreams, metrics, log, ready: () => ready, offer });
   const { certFile, keyFile } = daemonCfg;
   const tls = cluster.serverTls(certFile && keyFile ? { cert: certFile.content, key: keyFile.content } : undefined);
   const listener = await serve({
     host: daemonCfg.host,
     port: daemonCfg.port,
     node: metaInfoHandler(service, { signal: stopping.signal, cluster, log }),
+    direct: peerDirect(offer),
     fetch: (request, env) => app.fetch(request, env),
     ...(tls ? { tls } : {}),
     log,

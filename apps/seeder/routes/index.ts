@@ -4,6 +4,7 @@
  */
 import { Hono } from "hono";
 import type { Host } from "../../../lib/bt/host.ts";
+import type { PeerOfferInit } from "../../../lib/bt/peer-offer.ts";
 import { peerRoutes } from "../../../lib/bt/peer-routes.ts";
 import type { SeederService } from "../../../lib/bt/seeder-service.ts";
 import { isPartRequest } from "../../../lib/cluster/received.ts";
@@ -26,8 +27,7 @@ export interface SeederRoutesInit {
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly ready: () => boolean;
-  /** Where web seed readers are sent; see `PeerRoutesInit`. */
-  readonly link?: ((id: string) => Promise<URL | undefined>) | undefined;
+  readonly offer: PeerOfferInit;
 }
 
 /** A fetch handler. The second argument of its `fetch` is the listener's `RequestEnv`. */
@@ -39,24 +39,11 @@ export function seederRoutes({
   metrics,
   log,
   ready,
-  link,
+  offer,
 }: SeederRoutesInit): Hono<{ Bindings: RequestEnv }> {
   const app = new Hono<{ Bindings: RequestEnv }>();
   app.route("/", opsRoutes({ metrics, ready }));
-  app.route(
-    "/",
-    peerRoutes({
-      blobs: host.store,
-      uploader: host.uploader,
-      cluster: host.cluster,
-      limiter: host.upLimiter,
-      precedence: host.precedence,
-      buffers: host.buffers,
-      stopping: host.stopping,
-      ...(link ? { link } : {}),
-      onBytes: (bytes) => metrics.bytes.inc({ source: "peer", direction: "out" }, bytes),
-    }),
-  );
+  app.route("/", peerRoutes(offer));
   app.route("/", manifestRoutes({ manifests, upstreams, log }));
   app.get("/torrents/:file", async (c) => {
     const text = /^(.+)\.torrent$/.exec(c.req.param("file"))?.[1] ?? "";
