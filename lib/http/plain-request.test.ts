@@ -20,6 +20,7 @@ describe("plain requests", () => {
       ],
     );
     assert.equal(Buffer.from(request.body).toString(), "abc");
+    assert.ok(read("GET / HTTP/1.1\r\nhost: h\r\nConnection: Keep-Alive\r\n\r\n"));
     assert.equal(read("GET / HTTP/1.1\r\nhost: h\r\nRange: bytes=0-1\r\n\r\n")?.headers.get("range"), "bytes=0-1");
   });
 

@@ -21,7 +21,8 @@ const LINE_END = "\r\n";
 const HEAD_END = Buffer.from("\r\n\r\n", "latin1");
 
 /**
- * @param names Headers that such a request may have, in lower case, beside `host` and `content-length`.
+ * @param names Headers that such a request may have, in lower case, beside `Host`, `Content-Length` and
+ *   `Connection: keep-alive`.
  * @returns undefined for anything else: what is incomplete, longer, pipelined or unusual.
  */
 export function readPlainRequest(bytes: Buffer, names: ReadonlySet<string>): PlainRequest | undefined {
@@ -41,6 +42,8 @@ export function readPlainRequest(bytes: Buffer, names: ReadonlySet<string>): Pla
   return { method, target, headers, body };
 }
 
+/** Connection says no more than HTTP/1.1 does already. */
+const ALWAYS = new Set(["host", "content-length", "connection"]);
 const VERSION = " HTTP/1.1";
 
 function readHeaders(head: string, from: number, names: ReadonlySet<string>): Map<string, string> | undefined {
@@ -52,8 +55,9 @@ function readHeaders(head: string, from: number, names: ReadonlySet<string>): Ma
     if (colon < 0 || colon >= end) return undefined;
     const name = head.slice(at, colon).toLowerCase();
     const value = head.slice(colon + 2, end);
-    const isKnown = name === "host" || name === "content-length" || names.has(name);
+    const isKnown = ALWAYS.has(name) || names.has(name);
     if (!isKnown || headers.has(name) || !isText(value)) return undefined;
+    if (name === "connection" && value.toLowerCase() !== "keep-alive") return undefined;
     headers.set(name, value);
     at = end + LINE_END.length;
   }
