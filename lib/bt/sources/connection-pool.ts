@@ -5,11 +5,16 @@
 
 import { type Connection, Connector, type PeerEndpoint, PeerError, type PeerRequest } from "./connection.ts";
 import type { ResponseHead } from "./response-parser.ts";
+import { Sweep } from "./sweep.ts";
 
 interface Idle {
   readonly connection: Connection;
-  readonly timer: ReturnType<typeof setTimeout>;
+  /** The look after which it was kept. */
+  readonly look: number;
 }
+
+/** So many looks, and an unused connection is closed. */
+const LOOKS = 8;
 
 /** See the module. */
 export class ConnectionPool implements Disposable {
@@ -17,6 +22,8 @@ export class ConnectionPool implements Disposable {
   readonly #idle = new Map<string, Idle[]>();
   readonly #idleMs: number;
   readonly #perPeer: number;
+  readonly #sweep = new Sweep(() => this.#closeUnused());
+  #look = 0;
   #closed = false;
 
   /**
@@ -65,11 +72,9 @@ export class ConnectionPool implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#sweep.stop();
     for (const list of this.#idle.values()) {
-      for (const { connection, timer } of list) {
-        clearTimeout(timer);
-        connection.close();
-      }
+      for (const { connection } of list) connection.close();
     }
     this.#idle.clear();
   }
@@ -89,7 +94,6 @@ export class ConnectionPool implements Disposable {
   #take(endpoint: PeerEndpoint): Connection | undefined {
     const list = this.#idle.get(keyOf(endpoint));
     for (let idle = list?.pop(); idle; idle = list?.pop()) {
-      clearTimeout(idle.timer);
       if (idle.connection.usable) return idle.connection;
     }
     return undefined;
@@ -102,14 +106,21 @@ export class ConnectionPool implements Disposable {
       connection.close();
       return;
     }
-    const timer = setTimeout(() => {
-      connection.close();
-      const index = list.findIndex((idle) => idle.connection === connection);
-      if (index >= 0) list.splice(index, 1);
-      if (list.length === 0 && this.#idle.get(key) === list) this.#idle.delete(key);
-    }, this.#idleMs);
-    list.push({ connection, timer });
+    list.push({ connection, look: this.#look });
     this.#idle.set(key, list);
+    this.#sweep.run(this.#idleMs / LOOKS);
+  }
+
+  #closeUnused(): boolean {
+    this.#look++;
+    for (const [key, list] of this.#idle) {
+      // The longest unused come first.
+      while (list[0] && (!list[0].connection.usable || this.#look - list[0].look >= LOOKS)) {
+        list.shift()?.connection.close();
+      }
+      if (list.length === 0) this.#idle.delete(key);
+    }
+    return this.#idle.size > 0;
   }
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { test } from "node:test";
-import { prng } from "../testing/blobs.ts";
+import { prng, until } from "../testing/blobs.ts";
 import { Connector, type PeerEndpoint, PeerError, type PeerRequest } from "./connection.ts";
 import { ConnectionPool } from "./connection-pool.ts";
 
@@ -242,4 +242,38 @@ test("a closed pool closes what it keeps and takes no more", async () => {
   for (let turn = 0; turn < 500 && peer.open > 0; turn++) await new Promise((resolve) => setTimeout(resolve, 2));
   assert.equal(peer.open, 0);
   await assert.rejects(pool.request(peer.endpoint, request(new Uint8Array(5))), isCode("closed"));
+});
+
+test("unused connections close after a while, and not while they are used", async () => {
+  await using peer = await rawPeer((socket) => socket.write(hello));
+  using pool = new ConnectionPool({ idleMs: 200 });
+  for (let round = 0; round < 12; round++) {
+    await pool.request(peer.endpoint, request(new Uint8Array(5)));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  assert.equal(peer.connections, 1);
+  await Promise.all(Array.from({ length: 3 }, () => pool.request(peer.endpoint, request(new Uint8Array(5)))));
+  assert.equal(peer.open, 3);
+  await until(() => peer.open === 0);
+  await pool.request(peer.endpoint, request(new Uint8Array(5)));
+});
+
+test("an answer that comes in drops is taken as long as it comes; a head in drops has its bound", async () => {
+  const drop = async (socket: Socket, text: string) => {
+    for (const letter of text) {
+      socket.write(letter);
+      await new Promise((resolve) => setTimeout(resolve, 15));
+    }
+  };
+  await using slow = await rawPeer(async (socket) => {
+    socket.write(hello.slice(0, -5));
+    await drop(socket, hello.slice(-5));
+  });
+  using pool = new ConnectionPool();
+  await pool.request(slow.endpoint, request(new Uint8Array(5), { idleMs: 60 }));
+  await using slower = await rawPeer((socket) => drop(socket, hello));
+  await assert.rejects(
+    pool.request(slower.endpoint, request(new Uint8Array(5), { headMs: 60, idleMs: 60 })),
+    isCode("timeout"),
+  );
 });

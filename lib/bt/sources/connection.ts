@@ -6,6 +6,7 @@
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectSecurely } from "node:tls";
 import { HeadParser, type ResponseHead, ResponseParseError } from "./response-parser.ts";
+import { SilenceWatch, type Waiting } from "./silence-watch.ts";
 
 const READ_BUFFER = 256 * 1024;
 /** Bodies of answers that nobody wants (errors) are read up to this many bytes to keep the connection. */
@@ -41,7 +42,7 @@ export interface PeerRequest {
   readonly signal?: AbortSignal;
 }
 
-interface Exchange {
+interface Exchange extends Waiting {
   readonly request: PeerRequest;
   readonly parser: HeadParser;
   head: ResponseHead | undefined;
@@ -70,6 +71,7 @@ interface ConnectionInit {
   /** Shared by all of a host. */
   readonly buffer: Uint8Array;
   readonly tls: PeerTls;
+  readonly watch: SilenceWatch;
   readonly onTimeout: (bound: "dial" | "header" | "idle") => void;
 }
 
@@ -86,7 +88,7 @@ export class Connector {
     onTimeout = () => {},
   }: { connectTimeoutMs?: number; tls?: PeerTls; onTimeout?: ConnectionInit["onTimeout"] } = {}) {
     this.#connectTimeoutMs = connectTimeoutMs;
-    this.#init = { buffer: new Uint8Array(READ_BUFFER), tls, onTimeout };
+    this.#init = { buffer: new Uint8Array(READ_BUFFER), tls, watch: new SilenceWatch(), onTimeout };
   }
 
   /** Least ms that a connection took to be made: how far the nearest of all peers is. undefined before the first. */
@@ -107,11 +109,13 @@ export class Connector {
 export class Connection {
   readonly #socket: Socket;
   readonly #authority: string;
+  readonly #watch: SilenceWatch;
   readonly #onTimeout: ConnectionInit["onTimeout"];
   #exchange: Exchange | undefined;
   #closed: PeerError | undefined;
 
-  private constructor(endpoint: PeerEndpoint, { buffer, tls, onTimeout }: ConnectionInit) {
+  private constructor(endpoint: PeerEndpoint, { buffer, tls, watch, onTimeout }: ConnectionInit) {
+    this.#watch = watch;
     this.#onTimeout = onTimeout;
     this.#authority = endpoint.host.includes(":")
       ? `[${endpoint.host}]:${endpoint.port}`
@@ -169,7 +173,6 @@ export class Connection {
       connection.#end(new PeerError("closed", `${connection.#authority} closed the connection`)),
     );
     socket.on("end", () => connection.#end(new PeerError("closed", `${connection.#authority} ended the connection`)));
-    socket.on("timeout", () => connection.#onSilence());
     try {
       await promise;
     } catch (error) {
@@ -200,18 +203,24 @@ export class Connection {
     if (this.#exchange) throw new PeerError("protocol", "a request is under way on this connection");
     request.signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<ResponseHead>();
-    this.#exchange = {
+    const { headMs = request.idleMs, idleMs } = request;
+    const exchange: Exchange = {
       request,
       parser: new HeadParser(),
       head: undefined,
       target: undefined,
       received: 0,
+      patienceMs: headMs,
+      heard: false,
+      since: 0,
+      onSilence: () => this.#onSilence(),
       resolve,
       reject,
     };
+    this.#exchange = exchange;
     const onAbort = () => this.#end(new PeerError("aborted", "the request was given up"));
     request.signal?.addEventListener("abort", onAbort, { once: true });
-    this.#socket.setTimeout(request.headMs ?? request.idleMs);
+    this.#watch.add(exchange, Math.min(headMs, idleMs));
     this.#send(request);
     try {
       return await promise;
@@ -252,7 +261,8 @@ export class Connection {
     if (!result) return bytes.subarray(bytes.length);
     const { head, consumed } = result;
     exchange.head = head;
-    if (exchange.request.headMs !== undefined) this.#socket.setTimeout(exchange.request.idleMs);
+    exchange.patienceMs = exchange.request.idleMs;
+    exchange.heard = true;
     exchange.target = exchange.request.accept(head);
     if (exchange.target && exchange.target.length !== head.length) {
       throw new ResponseParseError(
@@ -270,6 +280,7 @@ export class Connection {
     const length = Math.min(bytes.length, head.length - exchange.received);
     exchange.target?.set(length === bytes.length ? bytes : bytes.subarray(0, length), exchange.received);
     exchange.received += length;
+    exchange.heard = true;
     if (exchange.target) exchange.request.onBytes?.(exchange.received);
     if (exchange.received === head.length) this.#complete(exchange, head);
     return bytes.subarray(length);
@@ -282,7 +293,7 @@ export class Connection {
 
   #complete(exchange: Exchange, head: ResponseHead): void {
     this.#exchange = undefined;
-    this.#socket.setTimeout(0);
+    this.#watch.delete(exchange);
     exchange.resolve(head);
     if (!head.keepAlive) this.#end(new PeerError("closed", `${this.#authority} closes after each answer`));
   }
@@ -292,7 +303,9 @@ export class Connection {
     this.#closed = error;
     this.#socket.destroy();
     const exchange = this.#exchange;
+    if (!exchange) return;
     this.#exchange = undefined;
-    exchange?.reject(error);
+    this.#watch.delete(exchange);
+    exchange.reject(error);
   }
 }
