@@ -246,10 +246,10 @@ test("a closed pool closes what it keeps and takes no more", async () => {
 
 test("unused connections close after a while, and not while they are used", async () => {
   await using peer = await rawPeer((socket) => socket.write(hello));
-  using pool = new ConnectionPool({ idleMs: 200 });
+  using pool = new ConnectionPool({ idleMs: 600 });
   for (let round = 0; round < 12; round++) {
     await pool.request(peer.endpoint, request(new Uint8Array(5)));
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await new Promise((resolve) => setTimeout(resolve, 70));
   }
   assert.equal(peer.connections, 1);
   await Promise.all(Array.from({ length: 3 }, () => pool.request(peer.endpoint, request(new Uint8Array(5)))));
@@ -262,7 +262,7 @@ test("an answer that comes in drops is taken as long as it comes; a head in drop
   const drop = async (socket: Socket, text: string) => {
     for (const letter of text) {
       socket.write(letter);
-      await new Promise((resolve) => setTimeout(resolve, 15));
+      await new Promise((resolve) => setTimeout(resolve, 40));
     }
   };
   await using slow = await rawPeer(async (socket) => {
@@ -270,10 +270,10 @@ test("an answer that comes in drops is taken as long as it comes; a head in drop
     await drop(socket, hello.slice(-5));
   });
   using pool = new ConnectionPool();
-  await pool.request(slow.endpoint, request(new Uint8Array(5), { idleMs: 60 }));
+  await pool.request(slow.endpoint, request(new Uint8Array(5), { idleMs: 180 }));
   await using slower = await rawPeer((socket) => drop(socket, hello));
   await assert.rejects(
-    pool.request(slower.endpoint, request(new Uint8Array(5), { headMs: 60, idleMs: 60 })),
+    pool.request(slower.endpoint, request(new Uint8Array(5), { headMs: 180, idleMs: 180 })),
     isCode("timeout"),
   );
 });

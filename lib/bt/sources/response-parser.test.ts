@@ -38,6 +38,50 @@ test("a head is found however it is split, and the body is left alone", () => {
   }
 });
 
+test("a head that is cut once, at any byte, is the same head; one parser takes one after the other", () => {
+  const parser = new HeadParser();
+  const bytes = encode(`before${good}`);
+  for (let cut = 0; cut <= good.length - 5; cut++) {
+    const first = parser.push(bytes, 6, 6 + cut);
+    if (cut === good.length - 5) {
+      assert.equal(first?.consumed, cut);
+      continue;
+    }
+    assert.equal(first, undefined);
+    const second = parser.push(bytes, 6 + cut);
+    assert.equal(second?.consumed, good.length - 5 - cut);
+    assert.deepEqual(second?.head, parse(good));
+  }
+});
+
+test("what is kept of a cut head is a copy", () => {
+  const parser = new HeadParser();
+  const shared = Buffer.from(good, "latin1");
+  assert.equal(parser.push(shared, 0, 30), undefined);
+  shared.fill("x", 0, 30);
+  assert.equal(parser.push(shared, 30)?.head.status, 206);
+});
+
+test("how large a head may be does not depend on how it is cut", () => {
+  const end = "\r\nContent-Length: 0\r\n\r\n";
+  const begin = "HTTP/1.1 200 OK\r\nX: ";
+  for (const [size, fits] of [[16 * 1024, true] as const, [16 * 1024 + 1, false] as const]) {
+    const bytes = encode(begin + "x".repeat(size - begin.length - end.length) + end);
+    for (const step of [1, 3, 1000, size - 1, size]) {
+      const parser = new HeadParser();
+      const push = () => {
+        for (let at = 0; at < size; at += step) {
+          const result = parser.push(bytes, at, Math.min(size, at + step));
+          if (result) return result.head.status;
+        }
+        return undefined;
+      };
+      if (fits) assert.equal(push(), 200);
+      else assert.throws(push, ResponseParseError);
+    }
+  }
+});
+
 test("answers without a body need no length; others do", () => {
   assert.equal(parse("HTTP/1.1 204 No Content\r\n\r\n").length, 0);
   assert.equal(parse("HTTP/1.1 304 x\r\nContent-Length: 900\r\n\r\n").length, 0);
@@ -58,6 +102,22 @@ test("anything unusual is refused", () => {
     "HTTP/1.1 20 OK\r\nContent-Length: 1\r\n\r\n",
     "HTTP/1.1 2000 OK\r\nContent-Length: 1\r\n\r\n",
     "HTTP/1.1 999 OK\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 600 OK\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 099 OK\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 200\tOK\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 2 0 OK\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 20\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.2 200 OK\r\nContent-Length: 1\r\n\r\n",
+    " HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1  200 OK\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 0x1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 1234567890123456\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX\n: 1\r\nContent-Length: 1\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nX\u00e4: 1\r\nContent-Length: 1\r\n\r\n",
     "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
     "HTTP/1.1 200 OK\r\nContent-Length: 1e3\r\n\r\n",
     "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",

@@ -5,6 +5,11 @@
  */
 
 const MAX_HEAD = 16 * 1024;
+/** The empty line that ends a head, and the end of the line before. */
+const END_LENGTH = 4;
+
+const LF = 10;
+const CR = 13;
 
 /** Status and headers of a response. */
 export interface ResponseHead {
@@ -23,61 +28,125 @@ export class ResponseParseError extends Error {
   readonly code = "protocol";
 }
 
-/** Collects the head of one response out of arriving bytes. */
+/** Finds the head of a response in arriving bytes, and after it that of the next response. */
 export class HeadParser {
-  #collected = new Uint8Array(0);
+  /** What came of a head that was cut, which is seldom. */
+  #collected: Uint8Array | undefined;
+  #length = 0;
 
   /**
-   * @returns The head and how many bytes of `chunk` belong to it; undefined while more is needed.
+   * @param from,to The part of `chunk` that is new: its bytes are there only during the call.
+   * @returns The head and how many bytes of the part belong to it; undefined while more is needed.
    * @throws ResponseParseError
    */
-  push(chunk: Uint8Array): { head: ResponseHead; consumed: number } | undefined {
-    const before = this.#collected.length;
-    const joined = new Uint8Array(before + Math.min(chunk.length, MAX_HEAD + 4));
-    joined.set(this.#collected);
-    joined.set(chunk.subarray(0, joined.length - before), before);
-    const end = headEnd(joined, Math.max(0, before - 3));
+  push(chunk: Uint8Array, from = 0, to: number = chunk.length): { head: ResponseHead; consumed: number } | undefined {
+    if (this.#collected) return this.#pushMore(this.#collected, chunk, from, to);
+    const end = headEnd(chunk, from, Math.min(to, from + MAX_HEAD));
+    if (end >= 0) return { head: parseHead(latin1(chunk, from, end)), consumed: end + END_LENGTH - from };
+    this.#collected = new Uint8Array(MAX_HEAD);
+    return this.#pushMore(this.#collected, chunk, from, to);
+  }
+
+  #pushMore(
+    collected: Uint8Array,
+    chunk: Uint8Array,
+    from: number,
+    to: number,
+  ): { head: ResponseHead; consumed: number } | undefined {
+    const before = this.#length;
+    this.#length = Math.min(MAX_HEAD, before + to - from);
+    collected.set(chunk.subarray(from, from + this.#length - before), before);
+    const end = headEnd(collected, Math.max(0, before - END_LENGTH + 1), this.#length);
     if (end < 0) {
-      if (joined.length > MAX_HEAD) throw new ResponseParseError("the response's head is too large");
-      this.#collected = joined;
+      if (this.#length === MAX_HEAD) throw new ResponseParseError("the response's head is too large");
       return undefined;
     }
-    this.#collected = new Uint8Array(0);
-    return { head: parseHead(joined.subarray(0, end)), consumed: end + 4 - before };
+    this.#collected = undefined;
+    this.#length = 0;
+    return { head: parseHead(latin1(collected, 0, end)), consumed: end + END_LENGTH - before };
   }
 }
 
-function headEnd(bytes: Uint8Array, from: number): number {
-  for (let index = bytes.indexOf(13, from); index >= 0; index = bytes.indexOf(13, index + 1)) {
-    if (bytes[index + 1] === 10 && bytes[index + 2] === 13 && bytes[index + 3] === 10) return index;
+/** @returns Where CR LF CR LF begins; -1 where it is not. As Boyer and Moore search: most bytes are not looked at. */
+function headEnd(bytes: Uint8Array, from: number, to: number): number {
+  for (let at = from + END_LENGTH - 1; at < to; ) {
+    const byte = bytes[at];
+    if (byte === LF) {
+      if (bytes[at - 1] === CR && bytes[at - 2] === LF && bytes[at - 3] === CR) return at - 3;
+      at += 2;
+    } else {
+      at += byte === CR ? 1 : END_LENGTH;
+    }
   }
   return -1;
 }
 
-function parseHead(bytes: Uint8Array): ResponseHead {
-  const lines = new TextDecoder("latin1").decode(bytes).split("\r\n");
-  const status = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: |$)/.exec(lines[0] ?? "");
-  if (!status) throw new ResponseParseError("the response has no status line");
+function latin1(bytes: Uint8Array, from: number, to: number): string {
+  const buffer = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return buffer.toString("latin1", from, to);
+}
+
+/** Which characters a header's name may have (RFC 9110, 5.6.2). */
+const TOKEN = Uint8Array.from({ length: 256 }, (_, code) =>
+  /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
+
+function parseHead(text: string): ResponseHead {
+  let end = endOfLine(text, 0);
+  const status = statusOf(text, end);
   const headers = new Map<string, string>();
-  for (const line of lines.slice(1)) {
-    const colon = line.indexOf(":");
-    if (colon <= 0 || /[^!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(line.slice(0, colon))) {
+  while (end < text.length) {
+    const at = end + 2;
+    end = endOfLine(text, at);
+    const colon = text.indexOf(":", at);
+    if (colon <= at || colon >= end || !isToken(text, at, colon)) {
       throw new ResponseParseError("the response has a malformed header");
     }
-    headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
+    headers.set(text.slice(at, colon).toLowerCase(), text.slice(colon + 1, end).trim());
   }
   if (headers.has("transfer-encoding")) throw new ResponseParseError("the response has a transfer encoding");
-  const code = Number(status[2]);
-  return { status: code, headers, length: bodyLength(code, headers), keepAlive: keepAlive(status[1] === "1", headers) };
+  return { status, headers, length: bodyLength(status, headers), keepAlive: keepAlive(text[7] === "1", headers) };
+}
+
+function endOfLine(text: string, from: number): number {
+  const end = text.indexOf("\r\n", from);
+  return end < 0 ? text.length : end;
+}
+
+/** @param end Of the status line. */
+function statusOf(text: string, end: number): number {
+  const isStatusLine =
+    text.startsWith("HTTP/1.") &&
+    (text[7] === "0" || text[7] === "1") &&
+    text[8] === " " &&
+    (end === 12 || (end > 12 && text[12] === " "));
+  const status = isStatusLine ? digits(text, 9, 12) : -1;
+  if (status < 100 || status >= 600) throw new ResponseParseError("the response has no status line");
+  return status;
+}
+
+/** @returns -1 where there is anything else. */
+function digits(text: string, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at++) {
+    const digit = text.charCodeAt(at) - 48;
+    if (!(digit >= 0 && digit <= 9)) return -1;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
+function isToken(text: string, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (TOKEN[text.charCodeAt(at)] !== 1) return false;
+  return true;
 }
 
 function bodyLength(status: number, headers: ReadonlyMap<string, string>): number {
   if (status < 200 || status === 204 || status === 304) return 0;
   const text = headers.get("content-length");
-  if (text === undefined || !/^[0-9]{1,15}$/.test(text)) {
-    throw new ResponseParseError("the response has no Content-Length");
-  }
-  return Number(text);
+  const length = text === undefined || text === "" || text.length > 15 ? -1 : digits(text, 0, text.length);
+  if (length < 0) throw new ResponseParseError("the response has no Content-Length");
+  return length;
 }
 
 function keepAlive(modern: boolean, headers: ReadonlyMap<string, string>): boolean {
