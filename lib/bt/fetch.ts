@@ -341,7 +341,7 @@ export class Fetch {
 
   /** Adds a source, or keeps it until the download begins. */
   #join(kind: "peer" | "seeder", endpoint: PeerEndpoint): void {
-    const { pool, http, peerId, peerPort, bounds } = this.#context;
+    const { pool, peerId, peerPort, bounds } = this.#context;
     const { layout, digest } = this.#blob;
     if (!this.#download || !layout) {
       this.#waiting.push([kind, endpoint]);
@@ -353,7 +353,7 @@ export class Fetch {
     if (known) this.#download.remove(known, new SourceError("aborted", `${known.name} is a seeder`));
     const self = `${peerId};${peerPort}`;
     const [cluster, asPart] = [this.#cluster, this.#asPart];
-    const source = { kind, endpoint, digest: digest.toString(), layout, pool, http, cluster, asPart, self, bounds };
+    const source = { kind, endpoint, digest: digest.toString(), layout, pool, cluster, asPart, self, bounds };
     this.#download.add(new HttpSource(source));
   }
 

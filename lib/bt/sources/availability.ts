@@ -2,89 +2,94 @@
  * Follows what a peer has of a blob, as the peer tells it.
  * @module
  */
-import type { Readable } from "node:stream";
-import type { HttpClient } from "../../http/client.ts";
-import type { AvailabilityLine } from "../wire-format.ts";
-import { MAX_LINE, OtherLayoutError, parseLine } from "../wire-format.ts";
-import { SourceError } from "./source.ts";
+import { type AvailabilityLine, MAX_LINE, OtherLayoutError, parseLine } from "../wire-format.ts";
+import type { PeerEndpoint } from "./connection.ts";
+import type { ConnectionPool } from "./connection-pool.ts";
+import { asSourceError, SourceError } from "./source.ts";
+
+/** What is followed, and how. */
+export interface FollowInit {
+  readonly endpoint: PeerEndpoint;
+  /** Of the peer, for errors. */
+  readonly name: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Pieces of the blob. */
+  readonly count: number;
+  onLine(line: AvailabilityLine): void;
+  /** Longest wait for the head of the answer, ms. */
+  readonly headMs: number;
+  /** Longest wait for more of it, ms. */
+  readonly idleMs: number;
+  /** Closes the connection. */
+  readonly signal: AbortSignal;
+}
 
 /**
  * Calls `onLine` for each line until the stream ends, which is an error: a peer that offers a blob keeps the stream open.
- * @throws SourceError gone (no such blob there), failed, liar (nonsense).
+ * @throws SourceError gone (no such blob there), failed, liar (nonsense), other_list, aborted.
  */
-export async function followAvailability(
-  http: Pick<HttpClient, "request">,
-  {
-    url,
-    headers,
-    count,
-    onLine,
-    headMs,
-    signal,
-  }: {
-    url: URL;
-    headers: Record<string, string>;
-    count: number;
-    onLine(line: AvailabilityLine): void;
-    /** Longest wait for the head of the answer, ms. */
-    headMs: number;
-    signal: AbortSignal;
-  },
-): Promise<never> {
-  let response: Awaited<ReturnType<HttpClient["request"]>>;
+export async function followAvailability(pool: Pick<ConnectionPool, "stream">, init: FollowInit): Promise<never> {
+  const { endpoint, name, path, headers, headMs, idleMs, signal } = init;
+  const lines = new LineReader(init);
   try {
-    response = await http.request(url, { headers, signal, headersTimeoutMs: headMs });
-  } catch (cause) {
-    throw new SourceError("failed", `${url.host}: ${(cause as Error).message}`, { cause });
-  }
-  if (response.status !== 200) {
-    response.body.destroy();
-    throw new SourceError("gone", `${url.host} answered ${response.status}`);
-  }
-  let rest = "";
-  const take = (chunk: Buffer) => {
-    const text = chunk.toString("latin1");
-    rest += text;
-    if (rest.length <= MAX_LINE && !text.includes("\n")) return;
-    const lines = rest.split("\n");
-    rest = lines.pop() ?? "";
-    if (rest.length > MAX_LINE) throw new SourceError("liar", `${url.host} sends an endless line`);
-    for (const line of lines) if (line !== "") onLine(parse(line, count, url));
-  };
-  try {
-    await consume(response.body, take);
-  } catch (cause) {
-    if (cause instanceof SourceError) throw cause;
-    throw new SourceError("failed", `${url.host}: ${(cause as Error).message}`, { cause });
-  } finally {
-    response.body.destroy();
-  }
-  throw new SourceError("gone", `${url.host} ended its list of pieces`);
-}
-
-/** By events: lines come a hundred times a second from each peer, and an iterator costs some promises each. */
-function consume(body: Readable, take: (chunk: Buffer) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    body.on("error", reject);
-    body.on("close", () => resolve());
-    body.on("end", () => resolve());
-    body.on("data", (chunk: Buffer) => {
-      try {
-        take(chunk);
-      } catch (error) {
-        reject(error);
-      }
+    await pool.stream(endpoint, {
+      method: "GET",
+      path,
+      headers,
+      onHead: ({ status }) => {
+        if (status !== 200) throw new SourceError("gone", `${name} answered ${status}`);
+      },
+      onBytes: (bytes, from, to) => lines.take(bytes, from, to),
+      headMs,
+      idleMs,
+      signal,
     });
-  });
+  } catch (cause) {
+    throw asSourceError(cause, name);
+  }
+  throw new SourceError("gone", `${name} ended its list of pieces`);
 }
 
-function parse(line: string, count: number, url: URL): AvailabilityLine {
+/** Cuts bytes into lines. */
+class LineReader {
+  readonly #init: FollowInit;
+  /** The beginning of a line whose end is to come. */
+  #rest = "";
+
+  constructor(init: FollowInit) {
+    this.#init = init;
+  }
+
+  /** @throws SourceError */
+  take(bytes: Buffer, from: number, to: number): void {
+    const text = bytes.toString("latin1", from, to);
+    let at = 0;
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", at)) {
+      const line = this.#rest + text.slice(at, end);
+      this.#rest = "";
+      at = end + 1;
+      if (line !== "") this.#onLine(line);
+    }
+    if (at < text.length) this.#rest += text.slice(at);
+    if (this.#rest.length > MAX_LINE) throw new SourceError("liar", `${this.#init.name} sends an endless line`);
+  }
+
+  #onLine(line: string): void {
+    const { count, name, onLine, signal } = this.#init;
+    // Whoever was told of the line before may have given the peer up.
+    if (signal.aborted) return;
+    onLine(parse(line, count, name));
+  }
+}
+
+function parse(line: string, count: number, name: string): AvailabilityLine {
   try {
     return parseLine(line, count);
   } catch (cause) {
     throw new SourceError(
       cause instanceof OtherLayoutError ? "other_list" : "liar",
-      `${url.host}: ${(cause as Error).message}`,
+      `${name}: ${(cause as Error).message}`,
       { cause },
     );
   }

@@ -3,7 +3,16 @@
  * @module
  */
 
-import { type Connection, Connector, type PeerEndpoint, PeerError, type PeerRequest } from "./connection.ts";
+import { isOutOfDescriptors } from "../../http/client-error.ts";
+import { sleep } from "../sleep.ts";
+import {
+  type Connection,
+  Connector,
+  type PeerEndpoint,
+  PeerError,
+  type PeerRequest,
+  type StreamRequest,
+} from "./connection.ts";
 import type { ResponseHead } from "./response-parser.ts";
 import { Sweep } from "./sweep.ts";
 
@@ -13,6 +22,8 @@ interface Idle {
   readonly look: number;
 }
 
+/** Between two looks for a free file descriptor, ms. */
+const DESCRIPTOR_WAIT_MS = 50;
 /** So many looks, and an unused connection is closed. */
 const LOOKS = 8;
 
@@ -23,6 +34,7 @@ export class ConnectionPool implements Disposable {
   readonly #idleMs: number;
   readonly #perPeer: number;
   readonly #sweep = new Sweep(() => this.#closeUnused());
+  readonly #streams = new Set<Connection>();
   #look = 0;
   #closed = false;
 
@@ -51,27 +63,61 @@ export class ConnectionPool implements Disposable {
    */
   async request(endpoint: PeerEndpoint, request: PeerRequest): Promise<ResponseHead> {
     if (this.#closed) throw new PeerError("closed", "the pool is closed");
-    const kept = this.#take(endpoint);
+    const key = keyOf(endpoint);
+    const kept = this.#take(key);
     if (kept) {
-      let begun = false;
-      const guarded: PeerRequest = {
-        ...request,
-        accept: (head) => {
-          begun = true;
-          return request.accept(head);
-        },
-      };
       try {
-        return await this.#run(endpoint, kept, guarded);
+        return await this.#run(key, kept, request);
       } catch (error) {
-        if (begun || !(error instanceof PeerError) || error.code !== "closed") throw error;
+        if (kept.answered || !(error instanceof PeerError) || error.code !== "closed") throw error;
       }
     }
-    return this.#run(endpoint, await this.#connector.open(endpoint), request);
+    return this.#run(key, await this.#connector.open(endpoint), request);
+  }
+
+  /**
+   * Sends a request whose answer is read as it comes, on a connection of its own: it lives as long as the answer.
+   * Resolves when the answer has come whole; the pool's end is an error. The time to the head counts from here.
+   * @throws PeerError
+   */
+  async stream(endpoint: PeerEndpoint, request: StreamRequest): Promise<ResponseHead> {
+    const { headMs = request.idleMs, signal } = request;
+    const startedAt = performance.now();
+    const left = () => Math.max(1, headMs - (performance.now() - startedAt));
+    const connection = await this.#openPatiently(endpoint, { left, signal });
+    this.#streams.add(connection);
+    try {
+      if (this.#closed) throw new PeerError("closed", "the pool is closed");
+      return await connection.stream(request, { headMs: left() });
+    } finally {
+      this.#streams.delete(connection);
+      connection.close();
+    }
   }
 
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#dropIdle();
+    for (const connection of this.#streams) connection.close();
+  }
+
+  /** Where this process may open nothing more, waits until it may: that says nothing about the peer. */
+  async #openPatiently(
+    endpoint: PeerEndpoint,
+    { left, signal }: { left: () => number; signal: AbortSignal },
+  ): Promise<Connection> {
+    for (;;) {
+      try {
+        return await this.#connector.open(endpoint, { withinMs: left(), signal });
+      } catch (error) {
+        if (!isOutOfDescriptors(error) || left() <= DESCRIPTOR_WAIT_MS) throw error;
+        this.#dropIdle();
+        await sleep(DESCRIPTOR_WAIT_MS, signal);
+      }
+    }
+  }
+
+  #dropIdle(): void {
     this.#sweep.stop();
     for (const list of this.#idle.values()) {
       for (const { connection } of list) connection.close();
@@ -79,10 +125,10 @@ export class ConnectionPool implements Disposable {
     this.#idle.clear();
   }
 
-  async #run(endpoint: PeerEndpoint, connection: Connection, request: PeerRequest): Promise<ResponseHead> {
+  async #run(key: string, connection: Connection, request: PeerRequest): Promise<ResponseHead> {
     try {
       const head = await connection.request(request);
-      this.#keep(endpoint, connection);
+      this.#keep(key, connection);
       return head;
     } catch (error) {
       // Also when the request was given up before it was sent.
@@ -91,16 +137,15 @@ export class ConnectionPool implements Disposable {
     }
   }
 
-  #take(endpoint: PeerEndpoint): Connection | undefined {
-    const list = this.#idle.get(keyOf(endpoint));
+  #take(key: string): Connection | undefined {
+    const list = this.#idle.get(key);
     for (let idle = list?.pop(); idle; idle = list?.pop()) {
       if (idle.connection.usable) return idle.connection;
     }
     return undefined;
   }
 
-  #keep(endpoint: PeerEndpoint, connection: Connection): void {
-    const key = keyOf(endpoint);
+  #keep(key: string, connection: Connection): void {
     const list = this.#idle.get(key) ?? [];
     if (this.#closed || !connection.usable || list.length >= this.#perPeer) {
       connection.close();

@@ -1,56 +1,11 @@
 /** @module Tests of the raw connection and its pool, against peers that answer with whatever bytes the test says. */
 import assert from "node:assert/strict";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { test } from "node:test";
 import { prng, until } from "../testing/blobs.ts";
-import { Connector, type PeerEndpoint, PeerError, type PeerRequest } from "./connection.ts";
+import { rawPeer } from "../testing/raw-peer.ts";
+import { Connector, PeerError, type PeerRequest } from "./connection.ts";
 import { ConnectionPool } from "./connection-pool.ts";
-
-interface RawPeer extends AsyncDisposable {
-  readonly endpoint: PeerEndpoint;
-  readonly requests: string[];
-  connections: number;
-  open: number;
-}
-
-/** A TCP server that calls `answer` for each request head (and small body) it gets. */
-async function rawPeer(answer: (socket: Socket, request: string, count: number) => unknown): Promise<RawPeer> {
-  const sockets = new Set<Socket>();
-  const requests: string[] = [];
-  const server = createServer((socket) => {
-    peer.connections++;
-    peer.open++;
-    sockets.add(socket);
-    socket.on("error", () => {});
-    socket.on("close", () => {
-      peer.open--;
-      sockets.delete(socket);
-    });
-    let text = "";
-    socket.on("data", (bytes) => {
-      text += bytes.toString("latin1");
-      const end = text.indexOf("\r\n\r\n");
-      if (end < 0) return;
-      const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
-      if (text.length < end + 4 + length) return;
-      requests.push(text);
-      text = "";
-      answer(socket, requests.at(-1) ?? "", requests.length);
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const peer: RawPeer = {
-    endpoint: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
-    requests,
-    connections: 0,
-    open: 0,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
-  };
-  return peer;
-}
 
 function request(target: Uint8Array, changes: Partial<PeerRequest> = {}): PeerRequest {
   return {
@@ -124,6 +79,7 @@ test("rubbish, cuts, silence and wrong lengths are PeerErrors, never a hang", as
     ["HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhell", ["protocol"]],
     ["HTTP/1.1 404 x\r\nContent-Length: 999999\r\n\r\n", ["protocol"]],
     ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", ["protocol"]],
+    ["HTTP/1.1 200 OK\r\n\r\nhello", ["protocol"], (socket) => socket.end()],
     ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", ["closed"], (socket) => socket.end()],
     ["HTTP/1.1 200 OK\r\nConte", ["closed"], (socket) => socket.end()],
     ["", ["closed"], (socket) => socket.destroy()],
@@ -276,4 +232,16 @@ test("an answer that comes in drops is taken as long as it comes; a head in drop
     pool.request(slower.endpoint, request(new Uint8Array(5), { headMs: 180, idleMs: 180 })),
     isCode("timeout"),
   );
+});
+
+test("each byte of a request's body arrives as it is", async () => {
+  await using peer = await rawPeer((socket) => socket.write(hello));
+  using pool = new ConnectionPool();
+  const body = Uint8Array.from({ length: 100_000 }, (_, index) => index);
+  await pool.request(
+    peer.endpoint,
+    request(new Uint8Array(5), { method: "POST", body: new Uint8Array(body.buffer, 3, 99_000) }),
+  );
+  const sent = Buffer.from(peer.requests[0]!.split("\r\n\r\n")[1]!, "latin1");
+  assert.ok(sent.equals(Buffer.from(body.buffer, 3, sent.length)) && sent.length > 200);
 });

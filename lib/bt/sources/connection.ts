@@ -5,52 +5,15 @@
  */
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectSecurely } from "node:tls";
+import { Exchange, type OpenBody, type PeerRequest, PlacedBody, StreamedBody, type StreamRequest } from "./exchange.ts";
+import { PeerError } from "./peer-error.ts";
 import { HeadParser, type ResponseHead, ResponseParseError } from "./response-parser.ts";
-import { SilenceWatch, type Waiting } from "./silence-watch.ts";
+import { SilenceWatch } from "./silence-watch.ts";
+
+export type { PeerRequest, StreamRequest } from "./exchange.ts";
+export { PeerError, type PeerErrorCode } from "./peer-error.ts";
 
 const READ_BUFFER = 256 * 1024;
-/** Bodies of answers that nobody wants (errors) are read up to this many bytes to keep the connection. */
-const MAX_DISCARD = 64 * 1024;
-
-export type PeerErrorCode = "connect" | "closed" | "timeout" | "protocol" | "aborted" | "refused";
-
-/** A request to a peer failed. */
-export class PeerError extends Error {
-  override readonly name = "PeerError";
-  readonly code: PeerErrorCode;
-
-  constructor(code: PeerErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
-
-/** A request on a connection. */
-export interface PeerRequest {
-  readonly method: "GET" | "POST";
-  readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
-  /** Where the body goes, decided from the head; undefined discards it. Its length must be the body's. */
-  accept(head: ResponseHead): Uint8Array | undefined;
-  /** Called as the body grows, with the bytes of it that are in their place. */
-  onBytes?(received: number): void;
-  /** Milliseconds to the head of the answer after which the request fails. @default idleMs */
-  readonly headMs?: number;
-  /** Milliseconds without a byte of the body after which the request fails. */
-  readonly idleMs: number;
-  readonly signal?: AbortSignal;
-}
-
-interface Exchange extends Waiting {
-  readonly request: PeerRequest;
-  readonly parser: HeadParser;
-  head: ResponseHead | undefined;
-  target: Uint8Array | undefined;
-  received: number;
-  resolve(head: ResponseHead): void;
-  reject(error: Error): void;
-}
 
 /** Where a peer listens. */
 export interface PeerEndpoint {
@@ -69,7 +32,7 @@ export interface PeerTls {
 /** What connections need. */
 interface ConnectionInit {
   /** Shared by all of a host. */
-  readonly buffer: Uint8Array;
+  readonly buffer: Buffer;
   readonly tls: PeerTls;
   readonly watch: SilenceWatch;
   readonly onTimeout: (bound: "dial" | "header" | "idle") => void;
@@ -88,7 +51,7 @@ export class Connector {
     onTimeout = () => {},
   }: { connectTimeoutMs?: number; tls?: PeerTls; onTimeout?: ConnectionInit["onTimeout"] } = {}) {
     this.#connectTimeoutMs = connectTimeoutMs;
-    this.#init = { buffer: new Uint8Array(READ_BUFFER), tls, watch: new SilenceWatch(), onTimeout };
+    this.#init = { buffer: Buffer.allocUnsafeSlow(READ_BUFFER), tls, watch: new SilenceWatch(), onTimeout };
   }
 
   /** Least ms that a connection took to be made: how far the nearest of all peers is. undefined before the first. */
@@ -96,10 +59,17 @@ export class Connector {
     return this.#distanceMs;
   }
 
-  /** @throws PeerError connect */
-  async open(endpoint: PeerEndpoint): Promise<Connection> {
+  /**
+   * @param options.withinMs Shortens the time that a connection may take, ms.
+   * @throws PeerError connect, aborted
+   */
+  async open(
+    endpoint: PeerEndpoint,
+    { withinMs = this.#connectTimeoutMs, signal }: { withinMs?: number; signal?: AbortSignal } = {},
+  ): Promise<Connection> {
     const startedAt = performance.now();
-    const connection = await Connection.open(endpoint, { ...this.#init, timeoutMs: this.#connectTimeoutMs });
+    const timeoutMs = Math.min(withinMs, this.#connectTimeoutMs);
+    const connection = await Connection.open(endpoint, { ...this.#init, timeoutMs, signal });
     this.#distanceMs = Math.min(performance.now() - startedAt, this.#distanceMs ?? Number.POSITIVE_INFINITY);
     return connection;
   }
@@ -111,7 +81,14 @@ export class Connection {
   readonly #authority: string;
   readonly #watch: SilenceWatch;
   readonly #onTimeout: ConnectionInit["onTimeout"];
+  readonly #parser = new HeadParser();
+  readonly #onAbort = () => this.#end(new PeerError("aborted", "the request was given up"));
+  readonly #onSilence = () => {
+    if (this.#exchange) this.#onTimeout(this.#exchange.head ? "idle" : "header");
+    this.#end(new PeerError("timeout", `${this.#authority} sent nothing for too long`));
+  };
   #exchange: Exchange | undefined;
+  #answered = false;
   #closed: PeerError | undefined;
 
   private constructor(endpoint: PeerEndpoint, { buffer, tls, watch, onTimeout }: ConnectionInit) {
@@ -123,15 +100,15 @@ export class Connection {
     this.#socket = endpoint.secure ? this.#connectSecurely(endpoint, tls) : this.#connect(endpoint, buffer);
   }
 
-  #connect({ host, port }: PeerEndpoint, buffer: Uint8Array): Socket {
+  #connect({ host, port }: PeerEndpoint, buffer: Buffer): Socket {
     return connect({
       host,
       port,
       noDelay: true,
       onread: {
         buffer,
-        callback: (length: number, bytes: Uint8Array) => {
-          this.#onBytes(bytes.subarray(0, length));
+        callback: (length: number) => {
+          this.#onBytes(buffer, length);
           return true;
         },
       },
@@ -149,13 +126,13 @@ export class Connection {
       ...(isIP(host) ? {} : { servername: host }),
     });
     socket.setNoDelay(true);
-    socket.on("data", (bytes: Buffer) => this.#onBytes(bytes));
+    socket.on("data", (bytes: Buffer) => this.#onBytes(bytes, bytes.length));
     return socket;
   }
 
   static async open(
     endpoint: PeerEndpoint,
-    { timeoutMs, ...init }: ConnectionInit & { timeoutMs: number },
+    { timeoutMs, signal, ...init }: ConnectionInit & { timeoutMs: number; signal: AbortSignal | undefined },
   ): Promise<Connection> {
     const connection = new Connection(endpoint, init);
     const socket = connection.#socket;
@@ -164,6 +141,9 @@ export class Connection {
       init.onTimeout("dial");
       reject(new PeerError("connect", `${connection.#authority} did not accept in ${timeoutMs} ms`));
     }, timeoutMs);
+    const onAbort = () => reject(new PeerError("aborted", `${connection.#authority} is not wanted any more`));
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener("abort", onAbort);
     socket.once(endpoint.secure ? "secureConnect" : "connect", () => resolve());
     socket.on("error", (cause) => {
       reject(new PeerError("connect", `${connection.#authority}: ${cause.message}`, { cause }));
@@ -172,7 +152,7 @@ export class Connection {
     socket.on("close", () =>
       connection.#end(new PeerError("closed", `${connection.#authority} closed the connection`)),
     );
-    socket.on("end", () => connection.#end(new PeerError("closed", `${connection.#authority} ended the connection`)));
+    socket.on("end", () => connection.#onEnd());
     try {
       await promise;
     } catch (error) {
@@ -180,6 +160,7 @@ export class Connection {
       throw error;
     } finally {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
     }
     return connection;
   }
@@ -194,108 +175,96 @@ export class Connection {
     return this.#socket.localAddress;
   }
 
+  /** Whether the last request that ended got the head of an answer. */
+  get answered(): boolean {
+    return this.#answered;
+  }
+
   /**
    * Sends a request; resolves with the head when the whole body is in its place.
    * @throws PeerError. After any error the connection is closed.
    */
-  async request(request: PeerRequest): Promise<ResponseHead> {
-    if (this.#closed) throw this.#closed;
-    if (this.#exchange) throw new PeerError("protocol", "a request is under way on this connection");
-    request.signal?.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<ResponseHead>();
-    const { headMs = request.idleMs, idleMs } = request;
-    const exchange: Exchange = {
-      request,
-      parser: new HeadParser(),
-      head: undefined,
-      target: undefined,
-      received: 0,
-      patienceMs: headMs,
-      heard: false,
-      since: 0,
-      onSilence: () => this.#onSilence(),
-      resolve,
-      reject,
-    };
-    this.#exchange = exchange;
-    const onAbort = () => this.#end(new PeerError("aborted", "the request was given up"));
-    request.signal?.addEventListener("abort", onAbort, { once: true });
-    this.#watch.add(exchange, Math.min(headMs, idleMs));
-    this.#send(request);
-    try {
-      return await promise;
-    } finally {
-      request.signal?.removeEventListener("abort", onAbort);
-    }
+  request(request: PeerRequest): Promise<ResponseHead> {
+    const { headMs = request.idleMs } = request;
+    return this.#run(request, { headMs, parser: this.#parser, open: (head) => new PlacedBody(request, head) });
+  }
+
+  /**
+   * Sends a request whose answer is read as it comes; resolves with the head when the whole body has come.
+   * @param options.headMs Instead of the request's.
+   * @throws PeerError. After any error the connection is closed.
+   */
+  stream(
+    request: StreamRequest,
+    { headMs = request.headMs ?? request.idleMs }: { headMs?: number } = {},
+  ): Promise<ResponseHead> {
+    const parser = new HeadParser({ isStream: true });
+    return this.#run(request, { headMs, parser, open: (head) => new StreamedBody(request, head) });
   }
 
   close(): void {
     this.#end(new PeerError("closed", "the connection was closed"));
   }
 
-  #send(request: PeerRequest): void {
-    let head = `${request.method} ${request.path} HTTP/1.1\r\nHost: ${this.#authority}\r\n`;
-    for (const [name, value] of Object.entries(request.headers ?? {})) head += `${name}: ${value}\r\n`;
-    if (request.body) head += `Content-Length: ${request.body.length}\r\n`;
-    this.#socket.cork();
-    this.#socket.write(`${head}\r\n`);
-    if (request.body) this.#socket.write(request.body);
-    this.#socket.uncork();
+  async #run(
+    request: PeerRequest | StreamRequest,
+    init: { headMs: number; parser: HeadParser; open: OpenBody },
+  ): Promise<ResponseHead> {
+    if (this.#closed) throw this.#closed;
+    if (this.#exchange) throw new PeerError("protocol", "a request is under way on this connection");
+    const { signal, idleMs } = request;
+    signal?.throwIfAborted();
+    const exchange = new Exchange({ ...init, idleMs, onSilence: this.#onSilence });
+    this.#exchange = exchange;
+    signal?.addEventListener("abort", this.#onAbort);
+    this.#watch.add(exchange, Math.min(init.headMs, idleMs));
+    this.#send(request);
+    try {
+      return await exchange.promise;
+    } finally {
+      signal?.removeEventListener("abort", this.#onAbort);
+    }
   }
 
-  #onBytes(bytes: Uint8Array): void {
+  /** In one write: each is a call to the system. */
+  #send({ method, path, headers, body }: PeerRequest | StreamRequest): void {
+    let text = `${method} ${path} HTTP/1.1\r\nHost: ${this.#authority}\r\n`;
+    for (const name in headers) text += `${name}: ${headers[name]}\r\n`;
+    if (body) text += `Content-Length: ${body.length}\r\n`;
+    text += "\r\n";
+    if (body) text += Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1");
+    this.#socket.write(text, "latin1");
+  }
+
+  #onBytes(bytes: Buffer, length: number): void {
     try {
-      let rest = bytes;
-      while (rest.length > 0) {
+      for (let at = 0; at < length && !this.#closed; ) {
         const exchange = this.#exchange;
         if (!exchange) throw new ResponseParseError(`${this.#authority} sent bytes nobody asked for`);
-        rest = exchange.head ? this.#onBody(exchange, exchange.head, rest) : this.#onHead(exchange, rest);
+        at = exchange.take(bytes, at, length);
+        if (exchange.complete) this.#complete(exchange);
       }
     } catch (cause) {
       this.#end(new PeerError("protocol", cause instanceof Error ? cause.message : String(cause), { cause }));
     }
   }
 
-  #onHead(exchange: Exchange, bytes: Uint8Array): Uint8Array {
-    const result = exchange.parser.push(bytes);
-    if (!result) return bytes.subarray(bytes.length);
-    const { head, consumed } = result;
-    exchange.head = head;
-    exchange.patienceMs = exchange.request.idleMs;
-    exchange.heard = true;
-    exchange.target = exchange.request.accept(head);
-    if (exchange.target && exchange.target.length !== head.length) {
-      throw new ResponseParseError(
-        `${this.#authority} sends ${head.length} bytes where ${exchange.target.length} were asked for`,
-      );
-    }
-    if (!exchange.target && head.length > MAX_DISCARD) {
-      throw new ResponseParseError(`${this.#authority} answered ${head.status} with ${head.length} bytes`);
-    }
-    if (head.length === 0) this.#complete(exchange, head);
-    return bytes.subarray(consumed);
+  #onEnd(): void {
+    const exchange = this.#exchange;
+    if (exchange?.head?.framing === "close") this.#complete(exchange);
+    this.#end(new PeerError("closed", `${this.#authority} ended the connection`));
   }
 
-  #onBody(exchange: Exchange, head: ResponseHead, bytes: Uint8Array): Uint8Array {
-    const length = Math.min(bytes.length, head.length - exchange.received);
-    exchange.target?.set(length === bytes.length ? bytes : bytes.subarray(0, length), exchange.received);
-    exchange.received += length;
-    exchange.heard = true;
-    if (exchange.target) exchange.request.onBytes?.(exchange.received);
-    if (exchange.received === head.length) this.#complete(exchange, head);
-    return bytes.subarray(length);
-  }
-
-  #onSilence(): void {
-    if (this.#exchange) this.#onTimeout(this.#exchange.head ? "idle" : "header");
-    this.#end(new PeerError("timeout", `${this.#authority} sent nothing for too long`));
-  }
-
-  #complete(exchange: Exchange, head: ResponseHead): void {
+  #complete(exchange: Exchange): void {
+    // Whoever was told of its last bytes may have given it up.
+    if (this.#exchange !== exchange || !exchange.head) return;
     this.#exchange = undefined;
+    this.#answered = true;
     this.#watch.delete(exchange);
-    exchange.resolve(head);
-    if (!head.keepAlive) this.#end(new PeerError("closed", `${this.#authority} closes after each answer`));
+    exchange.resolve(exchange.head);
+    if (!exchange.head.keepAlive) {
+      this.#end(new PeerError("closed", `${this.#authority} closes after each answer`));
+    }
   }
 
   #end(error: PeerError): void {
@@ -305,6 +274,7 @@ export class Connection {
     const exchange = this.#exchange;
     if (!exchange) return;
     this.#exchange = undefined;
+    this.#answered = exchange.head !== undefined;
     this.#watch.delete(exchange);
     exchange.reject(error);
   }

@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { test } from "node:test";
-import { HttpClient } from "../../http/client.ts";
 import { fakeServer } from "../../registry/testing/fake-registry.ts";
 import { Bitfield } from "../bitfield.ts";
 import { testBlob, until } from "../testing/blobs.ts";
@@ -21,7 +20,6 @@ async function sourceOf(kind: "peer" | "seeder", answer: Answer) {
   const server = await fakeServer((req, res) => answer(req, res));
   const { hostname, port } = new URL(server.url);
   const pool = new ConnectionPool();
-  const http = new HttpClient();
   const endpoint = { host: hostname, port: Number(port) };
   const source = new HttpSource({
     kind,
@@ -29,7 +27,6 @@ async function sourceOf(kind: "peer" | "seeder", answer: Answer) {
     digest: blob.digest.toString(),
     layout,
     pool,
-    http,
     self: `${"a".repeat(40)};1`,
   });
   return {
@@ -38,7 +35,6 @@ async function sourceOf(kind: "peer" | "seeder", answer: Answer) {
     async [Symbol.asyncDispose]() {
       source.close();
       pool[Symbol.dispose]();
-      await http.close();
       await server.close();
     },
   };

@@ -4,8 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { ClusterAuth } from "../../cluster/cluster-auth.ts";
-import { ClusterHttp } from "../../cluster/cluster-http.ts";
-import type { HttpClient } from "../../http/client.ts";
+import { ALIVE_MS } from "../availability-source.ts";
 import type { Bitfield } from "../bitfield.ts";
 import type { Layout } from "../layout.ts";
 import { HASH_LENGTH, sameHash } from "../piece-hashes.ts";
@@ -14,10 +13,17 @@ import { type TimeBounds, timeBounds } from "../time-bounds.ts";
 import { PARK_MS } from "../uploader.ts";
 import { type AvailabilityLine, HEADER } from "../wire-format.ts";
 import { followAvailability } from "./availability.ts";
-import { type PeerEndpoint, PeerError } from "./connection.ts";
+import type { PeerEndpoint } from "./connection.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { ResponseHead } from "./response-parser.ts";
-import { type FetchedPiece, type PieceAsk, type PieceSource, type SourceChange, SourceError } from "./source.ts";
+import {
+  asSourceError,
+  type FetchedPiece,
+  type PieceAsk,
+  type PieceSource,
+  type SourceChange,
+  SourceError,
+} from "./source.ts";
 
 /** Requests under way at most, whatever the download's own limits say: each holds a piece at both ends. */
 const MAX_DEPTH = MAX_STRETCH;
@@ -31,7 +37,6 @@ export interface HttpSourceInit {
   readonly digest: string;
   readonly layout: Layout;
   readonly pool: ConnectionPool;
-  readonly http: Pick<HttpClient, "request">;
   /** Signs the requests. @default everybody is a stranger */
   readonly cluster?: ClusterAuth | undefined;
   /** false: requests ask for what anyone may have. @default true */
@@ -78,13 +83,18 @@ export class HttpSource implements PieceSource {
   start(onChange: (change: SourceChange) => void): void {
     this.#onChange = onChange;
     if (this.chooses) return;
-    const { http, asPart = true } = this.#init;
-    followAvailability(new ClusterHttp(http, this.#cluster, { asPart }), {
-      url: new URL(`${this.#url}/pieces`),
-      headers: { [HEADER.peer]: this.#init.self },
+    const { pool, endpoint, self, asPart = true } = this.#init;
+    const url = new URL(`${this.#url}/pieces`);
+    followAvailability(pool, {
+      endpoint,
+      name: this.name,
+      path: url.pathname,
+      headers: { [HEADER.peer]: self, ...this.#cluster.headers("GET", url, { asPart }) },
       count: this.#init.layout.count,
       onLine: (line) => this.#onLine(line),
       headMs: this.#bounds.firstByteMs,
+      // Peers tell each five seconds that their list goes on.
+      idleMs: Math.max(2 * ALIVE_MS, this.#bounds.idleMs),
       signal: this.#stop.signal,
     }).catch((error: SourceError) => {
       if (!this.#stop.signal.aborted) this.#onChange({ type: "gone", error });
@@ -224,12 +234,4 @@ export function endpointOf(url: URL): PeerEndpoint {
 
 export function authority({ host, port }: PeerEndpoint): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-function asSourceError(cause: unknown, name: string): SourceError {
-  if (cause instanceof SourceError) return cause;
-  const inner = cause instanceof PeerError && cause.cause instanceof SourceError ? cause.cause : undefined;
-  if (inner) return inner;
-  const aborted = cause instanceof PeerError ? cause.code === "aborted" : (cause as Error)?.name === "AbortError";
-  return new SourceError(aborted ? "aborted" : "failed", `${name}: ${(cause as Error).message}`, { cause });
 }

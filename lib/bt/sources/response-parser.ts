@@ -1,6 +1,7 @@
 /**
  * A small, bounded parser for the HTTP/1.1 responses that peers send (RFC 9112): a status line, headers, a body with
- * a Content-Length. Chunked bodies and anything else unusual are refused: Eagle's peers do not send them.
+ * a Content-Length. Anything unusual is refused: Eagle's peers do not send it. A body that comes as it is made may be
+ * chunked, or last as long as its connection, where the asker wants such a one.
  * @module
  */
 
@@ -16,8 +17,10 @@ export interface ResponseHead {
   readonly status: number;
   /** Names in lower case; of repeated headers the last one. */
   readonly headers: ReadonlyMap<string, string>;
-  /** Bytes of the body. */
+  /** Bytes of the body; Infinity where only its end will tell. */
   readonly length: number;
+  /** What ends the body: its length, the chunked coding, or the end of the connection. */
+  readonly framing: "length" | "chunked" | "close";
   /** Whether the connection may be used again. */
   readonly keepAlive: boolean;
 }
@@ -33,6 +36,12 @@ export class HeadParser {
   /** What came of a head that was cut, which is seldom. */
   #collected: Uint8Array | undefined;
   #length = 0;
+  readonly #isStream: boolean;
+
+  /** @param options.isStream Whether the body may be without a length. */
+  constructor({ isStream = false }: { isStream?: boolean } = {}) {
+    this.#isStream = isStream;
+  }
 
   /**
    * @param from,to The part of `chunk` that is new: its bytes are there only during the call.
@@ -42,7 +51,7 @@ export class HeadParser {
   push(chunk: Uint8Array, from = 0, to: number = chunk.length): { head: ResponseHead; consumed: number } | undefined {
     if (this.#collected) return this.#pushMore(this.#collected, chunk, from, to);
     const end = headEnd(chunk, from, Math.min(to, from + MAX_HEAD));
-    if (end >= 0) return { head: parseHead(latin1(chunk, from, end)), consumed: end + END_LENGTH - from };
+    if (end >= 0) return { head: this.#parse(chunk, from, end), consumed: end + END_LENGTH - from };
     this.#collected = new Uint8Array(MAX_HEAD);
     return this.#pushMore(this.#collected, chunk, from, to);
   }
@@ -63,7 +72,11 @@ export class HeadParser {
     }
     this.#collected = undefined;
     this.#length = 0;
-    return { head: parseHead(latin1(collected, 0, end)), consumed: end + END_LENGTH - before };
+    return { head: this.#parse(collected, 0, end), consumed: end + END_LENGTH - before };
+  }
+
+  #parse(bytes: Uint8Array, from: number, to: number): ResponseHead {
+    return parseHead(latin1(bytes, from, to), { isStream: this.#isStream });
   }
 }
 
@@ -91,7 +104,7 @@ const TOKEN = Uint8Array.from({ length: 256 }, (_, code) =>
   /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(String.fromCharCode(code)) ? 1 : 0,
 );
 
-function parseHead(text: string): ResponseHead {
+function parseHead(text: string, { isStream }: { isStream: boolean }): ResponseHead {
   let end = endOfLine(text, 0);
   const status = statusOf(text, end);
   const headers = new Map<string, string>();
@@ -104,8 +117,10 @@ function parseHead(text: string): ResponseHead {
     }
     headers.set(text.slice(at, colon).toLowerCase(), text.slice(colon + 1, end).trim());
   }
-  if (headers.has("transfer-encoding")) throw new ResponseParseError("the response has a transfer encoding");
-  return { status, headers, length: bodyLength(status, headers), keepAlive: keepAlive(text[7] === "1", headers) };
+  const modern = text[7] === "1";
+  const framing = framingOf(status, headers, { isStream, modern });
+  const length = framing === "length" ? bodyLength(status, headers) : Number.POSITIVE_INFINITY;
+  return { status, headers, length, framing, keepAlive: framing !== "close" && keepAlive(modern, headers) };
 }
 
 function endOfLine(text: string, from: number): number {
@@ -141,8 +156,27 @@ function isToken(text: string, from: number, to: number): boolean {
   return true;
 }
 
+function framingOf(
+  status: number,
+  headers: ReadonlyMap<string, string>,
+  { isStream, modern }: { isStream: boolean; modern: boolean },
+): ResponseHead["framing"] {
+  const coding = headers.get("transfer-encoding")?.toLowerCase();
+  // HTTP/1.0 has no codings, and of two ends nobody knows which is meant (RFC 9112, 6.1 and 6.3).
+  if (coding !== undefined && !(isStream && modern && coding === "chunked" && !headers.has("content-length"))) {
+    throw new ResponseParseError("the response has a transfer encoding");
+  }
+  if (isBodiless(status)) return "length";
+  if (coding !== undefined) return "chunked";
+  return isStream && !headers.has("content-length") ? "close" : "length";
+}
+
+function isBodiless(status: number): boolean {
+  return status < 200 || status === 204 || status === 304;
+}
+
 function bodyLength(status: number, headers: ReadonlyMap<string, string>): number {
-  if (status < 200 || status === 204 || status === 304) return 0;
+  if (isBodiless(status)) return 0;
   const text = headers.get("content-length");
   const length = text === undefined || text === "" || text.length > 15 ? -1 : digits(text, 0, text.length);
   if (length < 0) throw new ResponseParseError("the response has no Content-Length");

@@ -5,6 +5,7 @@
  */
 import type { Bitfield } from "../bitfield.ts";
 import type { SourceKind } from "../live-blob.ts";
+import { PeerError } from "./peer-error.ts";
 
 export type SourceErrorCode =
   /** It does not have the blob (any more). */
@@ -80,4 +81,13 @@ export interface PieceSource {
    */
   fetch(ask: PieceAsk): Promise<FetchedPiece | undefined>;
   close(): void;
+}
+
+/** Makes a SourceError of what a request to a peer threw. @param name Of the source. */
+export function asSourceError(cause: unknown, name: string): SourceError {
+  if (cause instanceof SourceError) return cause;
+  const inner = cause instanceof PeerError && cause.cause instanceof SourceError ? cause.cause : undefined;
+  if (inner) return inner;
+  const aborted = cause instanceof PeerError ? cause.code === "aborted" : (cause as Error)?.name === "AbortError";
+  return new SourceError(aborted ? "aborted" : "failed", `${name}: ${(cause as Error).message}`, { cause });
 }
