@@ -63,7 +63,9 @@ test("it is the same however it is cut", () => {
     let text = "";
     let data = "";
     for (let chunks = random() * 6; chunks > 0; chunks--) {
-      const chunk = String.fromCharCode(...Array.from({ length: 1 + random() * 300 }, () => Math.floor(random() * 256)));
+      const chunk = String.fromCharCode(
+        ...Array.from({ length: 1 + random() * 300 }, () => Math.floor(random() * 256)),
+      );
       data += chunk;
       text += `${chunk.length.toString(16)}${random() < 0.2 ? ";ext" : ""}\r\n${chunk}\r\n`;
     }

@@ -243,5 +243,5 @@ test("each byte of a request's body arrives as it is", async () => {
     request(new Uint8Array(5), { method: "POST", body: new Uint8Array(body.buffer, 3, 99_000) }),
   );
   const sent = Buffer.from(peer.requests[0]!.split("\r\n\r\n")[1]!, "latin1");
-  assert.ok(sent.equals(Buffer.from(body.buffer, 3, sent.length)) && sent.length > 200);
+  assert.ok(sent.equals(Buffer.from(body.buffer, 3, 99_000)));
 });
