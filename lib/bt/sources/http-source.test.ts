@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { test } from "node:test";
+import { ClusterAuth } from "../../cluster/cluster-auth.ts";
 import { fakeServer } from "../../registry/testing/fake-registry.ts";
 import { Bitfield } from "../bitfield.ts";
 import { testBlob, until } from "../testing/blobs.ts";
 import { formatLine } from "../wire-format.ts";
 import { ConnectionPool } from "./connection-pool.ts";
-import { HttpSource } from "./http-source.ts";
+import { HttpSource, type HttpSourceInit } from "./http-source.ts";
 import { type PieceAsk, type SourceChange, SourceError } from "./source.ts";
 
 const blob = testBlob(300_000, { pieceLength: 16 * 1024 });
@@ -16,7 +17,7 @@ const { layout } = blob;
 
 type Answer = (req: IncomingMessage, res: ServerResponse) => unknown;
 
-async function sourceOf(kind: "peer" | "seeder", answer: Answer) {
+async function sourceOf(kind: "peer" | "seeder", answer: Answer, changes: Partial<HttpSourceInit> = {}) {
   const server = await fakeServer((req, res) => answer(req, res));
   const { hostname, port } = new URL(server.url);
   const pool = new ConnectionPool();
@@ -28,6 +29,7 @@ async function sourceOf(kind: "peer" | "seeder", answer: Answer) {
     layout,
     pool,
     self: `${"a".repeat(40)};1`,
+    ...changes,
   });
   return {
     source,
@@ -221,4 +223,43 @@ test("a closed source tells nothing more", async () => {
   peer.source.close();
   await new Promise((resolve) => setTimeout(resolve, 30));
   assert.equal(told, 0);
+});
+
+test("what is asked, is asked as a part of the cluster, or as anyone", async () => {
+  const cluster = new ClusterAuth({ secret: "s".repeat(32) });
+  for (const asPart of [true, false]) {
+    const answer: Answer = (_, res) => res.writeHead(404).end();
+    await using peer = await sourceOf("peer", answer, { cluster, asPart });
+    peer.source.start(() => {});
+    await until(() => peer.server.seen.length === 1);
+    await assert.rejects(peer.source.fetch(askFor(3).ask), SourceError);
+    await assert.rejects(peer.source.fetch(askFor(undefined).ask), SourceError);
+    assert.equal(peer.server.seen.length, 3);
+    for (const { method, url, headers } of peer.server.seen) {
+      const received = {
+        method: method!,
+        authority: headers.host!,
+        target: url!,
+        authorization: headers.authorization,
+      };
+      const by = { localAddress: "127.0.0.1", localPort: Number(new URL(peer.server.url).port), secure: false };
+      assert.equal(cluster.isPart({ ...received, as: headers["eagle-as"] as string | undefined }, by), asPart);
+      assert.equal(headers["eagle-as"], asPart ? undefined : "anyone");
+      assert.equal(headers["eagle-peer"], `${"a".repeat(40)};1`);
+    }
+  }
+});
+
+test("an answer without a list is the peer's word that it has no such blob", async () => {
+  for (const answer of [
+    (_: unknown, res: ServerResponse) => res.writeHead(404).end("{}"),
+    (_: unknown, res: ServerResponse) => res.writeHead(204).end(),
+    (_: unknown, res: ServerResponse) => res.writeHead(200, { "content-length": 0 }).end(),
+  ]) {
+    await using peer = await sourceOf("peer", answer);
+    const changes: SourceChange[] = [];
+    peer.source.start((change) => changes.push(change));
+    await until(() => changes.length === 1);
+    assert.ok(changes[0]?.type === "gone" && changes[0].error.code === "gone");
+  }
 });

@@ -13,7 +13,7 @@ import { type TimeBounds, timeBounds } from "../time-bounds.ts";
 import { PARK_MS } from "../uploader.ts";
 import { type AvailabilityLine, HEADER } from "../wire-format.ts";
 import { followAvailability } from "./availability.ts";
-import type { PeerEndpoint } from "./connection.ts";
+import type { PeerEndpoint, PeerRequest } from "./connection.ts";
 import type { ConnectionPool } from "./connection-pool.ts";
 import type { ResponseHead } from "./response-parser.ts";
 import {
@@ -57,14 +57,16 @@ export class HttpSource implements PieceSource {
   readonly #init: HttpSourceInit;
   readonly #cluster: ClusterAuth;
   readonly #bounds: TimeBounds;
-  readonly #url: URL;
+  /** Of the blob, of the piece that it chooses, of what it has: a URL is dear to make. */
+  readonly #urls: { readonly blob: URL; readonly next: URL; readonly pieces: URL };
 
   constructor(init: HttpSourceInit) {
     this.#init = init;
     this.#cluster = init.cluster ?? new ClusterAuth();
     this.#bounds = init.bounds ?? timeBounds({ downloadTimeout: 30 });
     const scheme = init.endpoint.secure ? "https" : "http";
-    this.#url = new URL(`${scheme}://${authority(init.endpoint)}/p2p/v1/blobs/${init.digest}`);
+    const blob = new URL(`${scheme}://${authority(init.endpoint)}/p2p/v1/blobs/${init.digest}`);
+    this.#urls = { blob, next: new URL(`${blob}/next`), pieces: new URL(`${blob}/pieces`) };
     this.kind = init.kind;
     this.depth = MAX_DEPTH;
     this.name = authority(init.endpoint);
@@ -84,12 +86,14 @@ export class HttpSource implements PieceSource {
     this.#onChange = onChange;
     if (this.chooses) return;
     const { pool, endpoint, self, asPart = true } = this.#init;
-    const url = new URL(`${this.#url}/pieces`);
+    const url = this.#urls.pieces;
+    const headers = this.#cluster.headers("GET", url, { asPart });
+    headers[HEADER.peer] = self;
     followAvailability(pool, {
       endpoint,
       name: this.name,
       path: url.pathname,
-      headers: { [HEADER.peer]: self, ...this.#cluster.headers("GET", url, { asPart }) },
+      headers,
       count: this.#init.layout.count,
       onLine: (line) => this.#onLine(line),
       headMs: this.#bounds.firstByteMs,
@@ -160,31 +164,20 @@ export class HttpSource implements PieceSource {
     return piece === undefined ? PARK_MS + Math.min(headerMs, firstByteMs) : headerMs;
   }
 
-  #message(ask: PieceAsk): {
-    method: "GET" | "POST";
-    path: string;
-    headers: Record<string, string>;
-    body?: Uint8Array;
-  } {
+  #message({ piece, want, asked }: PieceAsk): Pick<PeerRequest, "method" | "path" | "headers" | "body"> {
     const { layout, self, asPart = true } = this.#init;
-    if (ask.piece !== undefined) {
-      return {
-        method: "GET",
-        path: this.#url.pathname,
-        headers: {
-          [HEADER.peer]: self,
-          Range: `bytes=${layout.start(ask.piece)}-${layout.end(ask.piece) - 1}`,
-          ...this.#cluster.headers("GET", this.#url, { asPart }),
-        },
-      };
+    if (piece !== undefined) {
+      const url = this.#urls.blob;
+      const headers = this.#cluster.headers("GET", url, { asPart });
+      headers[HEADER.peer] = self;
+      headers.Range = `bytes=${layout.start(piece)}-${layout.end(piece) - 1}`;
+      return { method: "GET", path: url.pathname, headers };
     }
-    const url = new URL(`${this.#url}/next`);
-    const headers: Record<string, string> = {
-      [HEADER.peer]: self,
-      ...this.#cluster.headers("POST", url, { asPart }),
-    };
-    if (ask.want !== undefined) headers[HEADER.want] = String(ask.want);
-    return { method: "POST", path: url.pathname, headers, body: ask.asked.bytes };
+    const url = this.#urls.next;
+    const headers = this.#cluster.headers("POST", url, { asPart });
+    headers[HEADER.peer] = self;
+    if (want !== undefined) headers[HEADER.want] = String(want);
+    return { method: "POST", path: url.pathname, headers, body: asked.bytes };
   }
 
   #pieceOf(head: ResponseHead, ask: PieceAsk): number {
