@@ -14,7 +14,6 @@ import { OriginClient } from "../registry/origin-client.ts";
 import { FsStorage, type Storage } from "../storage/index.ts";
 import { TrackerClient } from "../tracker/client.ts";
 import { Heartbeat } from "../tracker/heartbeat.ts";
-import { ALIVE_MS } from "./availability-source.ts";
 import { BlobStore } from "./blob-store.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { troubleAtStart } from "./disk-health.ts";
@@ -129,8 +128,7 @@ export async function createHost(
   const http = new HttpClient({
     connectTimeoutMs,
     headersTimeoutMs,
-    // Peers tell each five seconds that a list of pieces goes on.
-    idleTimeoutMs: Math.max(2 * ALIVE_MS, idleMs),
+    idleTimeoutMs: idleMs,
     onTimeout,
   });
   const pool = new ConnectionPool({ connector: new Connector({ connectTimeoutMs, tls: cluster.tls, onTimeout }) });
