@@ -388,3 +388,55 @@ test("blobs that come at once share the host's requests", async () => {
     await live.close();
   }
 });
+
+test("what changes in one turn is looked at once, before the next", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  let looks = 0;
+  const random = () => {
+    looks += 1;
+    return 0;
+  };
+  const { download } = downloadOf(live, { random });
+  const gone = new AbortController();
+  const running = assert.rejects(download.run(gone.signal), /enough/);
+  await Promise.resolve();
+  looks = 0;
+  live.hurry();
+  live.addHashes(0, blob.sha1(0));
+  live.hurry();
+  const source = new FakeSource(blob, { has: () => false });
+  download.add(source);
+  assert.equal(looks, 0);
+  await Promise.resolve();
+  assert.equal(looks, 1);
+  source.pieces!.add(7);
+  source.tell({ type: "reset" });
+  await Promise.resolve();
+  assert.deepEqual(source.asked, [7]);
+  gone.abort(new Error("enough"));
+  await running;
+  await live.fail(new BlobError("abandoned", "x"));
+  await live.close();
+});
+
+test("the end gives up requests whose piece the source has not chosen yet", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download } = downloadOf(live);
+  const seeder = new FakeSource(blob, { name: "seeder", chooses: true });
+  let asked: PieceAsk | undefined;
+  seeder.fetch = (ask) => {
+    asked = ask;
+    return silence(ask);
+  };
+  download.add(seeder);
+  const gone = new AbortController();
+  const running = assert.rejects(download.run(gone.signal), /enough/);
+  await until(() => asked !== undefined);
+  gone.abort(new Error("enough"));
+  await running;
+  assert.ok(asked!.signal.aborted && seeder.closed);
+  await live.fail(new BlobError("abandoned", "x"));
+  await live.close();
+});

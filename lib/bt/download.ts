@@ -7,20 +7,18 @@ import type { Logger } from "../log/log.ts";
 import type { Bitfield } from "./bitfield.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
+import { Flights } from "./flights.ts";
 import type { Layout } from "./layout.ts";
 import type { RateLimiter } from "./limiter.ts";
-import type { LiveBlob, SourceKind } from "./live-blob.ts";
+import type { BlobChange, LiveBlob, SourceKind } from "./live-blob.ts";
 import type { Neighbour } from "./neighbours.ts";
 import { Pace, smoothed } from "./pace.ts";
-import { type Flight, isEndgame, isLate, type Lateness, pickPiece } from "./picker.ts";
+import { isEndgame, isLate, type Lateness, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
-import {
-  type FetchedPiece,
-  type PieceAsk,
-  type PieceSource,
-  type SourceChange,
-  SourceError,
-} from "./sources/source.ts";
+import { PieceRequest, type RequestOffice } from "./piece-request.ts";
+import type { RequestLimits } from "./request-limits.ts";
+import { type SourceState, SourceStates } from "./source-states.ts";
+import { type FetchedPiece, type PieceSource, type SourceChange, SourceError } from "./sources/source.ts";
 import { urgentPieces, wantedPiece } from "./urgency.ts";
 
 /** Of buffers that wait for their next piece: as many as a window of small pieces, few large ones. */
@@ -55,29 +53,13 @@ export interface DownloadInit {
   readonly random?: () => number;
 }
 
-interface Active extends Flight {
-  progress: number;
-  heardAt: number | undefined;
-  received: number;
-  /** It brought the piece, which is being stored. */
-  arrived: boolean;
-  readonly source: PieceSource;
-  readonly abort: AbortController;
-}
-
-interface SourceState {
-  readonly source: PieceSource;
-  /** Requests under way, those whose piece the source will choose included. */
-  readonly requests: Set<AbortController>;
-  failures: number;
-  /** Monotonic ms before which it is not asked. */
-  restUntil: number;
-  /** Monotonic ms when it was added. */
-  readonly since: number;
-  /** Smoothed ms a piece takes from it; undefined before its first. */
-  pieceMs: number | undefined;
-  /** Monotonic ms of its latest piece; undefined before its first. */
-  lastPieceAt: number | undefined;
+/** What all sources are asked by at one moment. */
+interface Moment {
+  /** Monotonic ms. */
+  readonly now: number;
+  readonly limits: RequestLimits;
+  /** Pieces that readers wait for. */
+  readonly urgent: readonly number[];
 }
 
 /** See the module. Add sources at any time; `run` ends when the blob has all pieces, failed, or the signal aborts. */
@@ -86,17 +68,21 @@ export class Download {
   readonly #blob: LiveBlob;
   readonly #layout: Layout;
   readonly #buffers: BufferPool;
-  readonly #sources = new Map<PieceSource, SourceState>();
-  readonly #flights = new Map<number, Active[]>();
-  readonly #availability: Uint16Array;
+  readonly #sources: SourceStates;
+  readonly #flights = new Flights();
   readonly #pace = new Pace();
   readonly #now: () => number;
   readonly #random: () => number;
-  readonly #stop = new AbortController();
   readonly #downloads: Set<unknown>;
+  readonly #office: RequestOffice;
   #limits = this.#pace.limits({ peers: 0 });
-  /** Requests under way at peers. */
-  #atPeers = 0;
+  #ended = false;
+  /** Something changed in this turn: the sources are asked at its end. */
+  #isDue = false;
+  readonly #onDue = () => {
+    this.#isDue = false;
+    this.#askAll();
+  };
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastProgress: number;
   #trickle = 0;
@@ -107,13 +93,22 @@ export class Download {
     this.#init = init;
     this.#blob = init.blob;
     this.#layout = init.blob.layout;
-    const { pieceLength } = this.#layout;
+    const { pieceLength, count } = this.#layout;
     this.#buffers = new BufferPool(pieceLength, Math.floor(IDLE_BYTES / pieceLength));
-    this.#availability = new Uint16Array(this.#layout.count);
+    this.#sources = new SourceStates(count);
     this.#downloads = init.downloads ?? new Set();
     this.#now = init.now ?? (() => performance.now());
     this.#random = init.random ?? Math.random;
     this.#lastProgress = this.#now();
+    this.#office = {
+      blob: this.#blob,
+      layout: this.#layout,
+      buffers: this.#buffers,
+      flights: this.#flights,
+      now: this.#now,
+      onBytes: (bytes, now) => this.#onBytes(bytes, now),
+      onAnswer: (ms) => this.#pace.answered(ms),
+    };
   }
 
   /** Monotonic ms when bytes worth the name arrived last. */
@@ -121,13 +116,11 @@ export class Download {
     return this.#lastProgress;
   }
   get sourceCount(): number {
-    return this.#sources.size;
+    return this.#sources.all.length;
   }
-  /** Sources that said to have at least one piece this host lacks, and those that choose. */
+  /** Sources that said to have at least one piece, and those that choose. */
   get usefulSources(): number {
-    let count = 0;
-    for (const { source } of this.#sources.values()) if (source.chooses || (source.pieces?.count ?? 0) > 0) count += 1;
-    return count;
+    return this.#sources.useful;
   }
 
   /** Median ms of the latest pieces; undefined before the first. */
@@ -137,73 +130,39 @@ export class Download {
 
   /** The peers among the sources, by their names, as `neighbours.ts` looks at them. */
   neighbours(): Neighbour<string>[] {
-    const owing = new Map<PieceSource, number>();
-    for (const { source, heardAt, startedAt } of this.#allFlights()) {
-      if (heardAt === undefined) owing.set(source, Math.min(startedAt, owing.get(source) ?? startedAt));
-    }
-    const { covered } = this.#blob;
-    return [...this.#sources.values()]
-      .filter(({ source }) => source.kind === "peer")
-      .map(({ source, requests, since, pieceMs, lastPieceAt }) => ({
-        key: source.name,
-        zone: "",
-        since,
-        owingSince: owing.get(source),
-        requests: requests.size,
-        useful: covered === undefined || (source.pieces?.hasBeyond(covered) ?? false),
-        pieceMs,
-        lastPieceAt,
-      }));
+    return this.#sources.neighbours(this.#flights.all(), this.#blob.covered);
   }
 
   add(source: PieceSource): void {
-    if (this.#stop.signal.aborted || this.#blob.have?.full) {
+    if (this.#ended || this.#blob.have?.full) {
       source.close();
       return;
     }
-    this.#sources.set(source, {
-      source,
-      requests: new Set(),
-      failures: 0,
-      restUntil: 0,
-      since: this.#now(),
-      pieceMs: undefined,
-      lastPieceAt: undefined,
-    });
+    this.#sources.add(source, this.#now());
     source.start((change) => this.#onSourceChange(source, change));
     this.#schedule();
   }
 
   /** The source of a name. */
   find(name: string): PieceSource | undefined {
-    for (const source of this.#sources.keys()) if (source.name === name) return source;
-    return undefined;
+    return this.#sources.find(name);
   }
 
   /** Leaves a source; its requests are given up. */
   remove(source: PieceSource, error: SourceError): void {
-    const state = this.#sources.get(source);
-    if (!state) return;
-    this.#sources.delete(source);
-    source.close();
-    for (const request of state.requests) request.abort();
-    this.#recount();
+    if (!this.#sources.remove(source)) return;
     this.#init.onLeave?.(source, error);
     this.#schedule();
   }
 
   /** Pieces under way; a fallback leaves them alone. */
   inFlight(piece: number): boolean {
-    return this.#flights.has(piece);
+    return this.#flights.byPiece.has(piece);
   }
 
   /** @throws BlobError when the blob fails; the signal's reason when it aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const unsubscribe = this.#blob.subscribe((change) => {
-      if (change.type === "piece") this.#onPiece(change.piece);
-      else if (change.type === "hashes" || change.type === "demand") this.#schedule();
-      else if (change.type === "progress") this.#lastProgress = this.#now();
-    });
+    const unsubscribe = this.#blob.subscribe((change) => this.#onBlobChange(change));
     this.#downloads.add(this);
     try {
       this.#schedule();
@@ -215,21 +174,26 @@ export class Download {
   }
 
   #end(): void {
-    this.#stop.abort();
+    this.#ended = true;
     this.#downloads.delete(this);
     clearTimeout(this.#timer);
-    for (const flight of this.#allFlights()) flight.abort.abort();
-    for (const source of this.#sources.keys()) source.close();
     this.#sources.clear();
   }
 
-  *#allFlights(): Generator<Active> {
-    for (const list of this.#flights.values()) yield* list;
+  #onBlobChange(change: BlobChange): void {
+    if (change.type === "piece") this.#onPiece(change.piece);
+    else if (change.type === "hashes" || change.type === "demand") this.#schedule();
+    else if (change.type === "progress") this.#lastProgress = this.#now();
   }
 
   #onPiece(piece: number): void {
-    for (const flight of this.#flights.get(piece) ?? []) if (!flight.arrived) flight.abort.abort();
-    this.#schedule();
+    let isOurs = false;
+    for (const flight of this.#flights.of(piece)) {
+      if (flight.arrived) isOurs = true;
+      else flight.abort.abort();
+    }
+    // The end of its own request, a moment later, makes room as well.
+    if (!isOurs) this.#schedule();
   }
 
   #onSourceChange(source: PieceSource, change: SourceChange): void {
@@ -239,84 +203,74 @@ export class Download {
       if (change.error.code === "liar") this.#init.onLiar?.(source, change.error);
       this.remove(source, change.error);
     } else if (change.type === "added") {
-      for (const piece of change.pieces) this.#availability[piece]! += 1;
+      this.#sources.count(change.pieces);
       // A hundred times a second from each peer: the others have nothing new.
-      if (this.#running && this.#hasRoom(state, this.#limits.window)) {
-        const now = this.#now();
-        this.#askOf(state, { now, window: this.#limits.window, urgent: this.#urgent(now) });
-      }
+      if (this.#running && this.#sources.hasRoom(state, this.#limits)) this.#askOf(state, this.#moment(this.#limits));
     } else {
-      this.#recount();
+      this.#sources.recount();
       this.#schedule();
-    }
-  }
-
-  #recount(): void {
-    this.#availability.fill(0);
-    for (const source of this.#sources.keys()) {
-      for (const piece of source.pieces ?? []) this.#availability[piece]! += 1;
     }
   }
 
   get #running(): boolean {
     const { have, hashes, error } = this.#blob;
-    return !this.#stop.signal.aborted && have !== undefined && hashes !== undefined && !have.full && !error;
+    return !this.#ended && have !== undefined && hashes !== undefined && !have.full && !error;
   }
 
-  /** Asks all sources for what there is to ask. */
-  #schedule({ isTick = false }: { isTick?: boolean } = {}): void {
+  /** Asks all sources for what there is to ask, once for all that changes in this turn. */
+  #schedule(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    queueMicrotask(this.#onDue);
+  }
+
+  #askAll({ isTick = false }: { isTick?: boolean } = {}): void {
     if (!this.#running) return;
-    const now = this.#now();
-    let peers = 0;
-    for (const { source } of this.#sources.values()) if (source.kind === "peer" && source.pieces) peers += 1;
-    const distanceMs = this.#init.distanceMs?.();
-    this.#limits = this.#pace.limits({ peers, downloads: Math.max(1, this.#downloads.size), distanceMs });
-    const states = [...this.#sources.values()];
+    this.#limits = this.#pace.limits({
+      peers: this.#sources.peers,
+      downloads: Math.max(1, this.#downloads.size),
+      distanceMs: this.#init.distanceMs?.(),
+    });
+    const widest = isTick ? { ...this.#limits, window: this.#limits.window + LATE_ROOM } : this.#limits;
+    const states = this.#sources.all;
     const from = Math.floor(this.#random() * states.length);
-    const urgent = this.#urgent(now);
-    const isLateRoom = isTick && (urgent.length > 0 || this.#hasLate(now));
-    const window = this.#limits.window + (isLateRoom ? LATE_ROOM : 0);
+    let moment: Moment | undefined;
     for (let index = 0; index < states.length; index++) {
       const state = states[(from + index) % states.length]!;
-      if (this.#hasRoom(state, window)) this.#askOf(state, { now, window, urgent });
+      if (!this.#sources.hasRoom(state, widest)) continue;
+      moment ??= this.#moment(widest);
+      this.#askOf(state, moment);
     }
     this.#tick();
   }
 
-  /** Whether the source can be asked for one more piece, as far as limits go. */
-  #hasRoom({ source, requests }: SourceState, window: number): boolean {
-    const { depth, seeder } = this.#limits;
-    if (requests.size >= source.depth) return false;
-    if (source.kind === "peer") return requests.size < depth && this.#atPeers < window;
-    return !source.chooses || requests.size < seeder;
+  /** @param limits Those of a tick are wider: they hold while something is late or waited for. */
+  #moment(limits: RequestLimits): Moment {
+    const now = this.#now();
+    const urgent = urgentPieces(this.#blob, { now, medianMs: this.#pace.medianMs });
+    const isLateRoom = limits === this.#limits || urgent.length > 0 || this.#hasLate(now);
+    return { now, urgent, limits: isLateRoom ? limits : this.#limits };
   }
 
-  #askOf(
-    state: SourceState,
-    { now, window, urgent }: { now: number; window: number; urgent: readonly number[] },
-  ): void {
-    if (state.restUntil > now) return;
-    while (this.#hasRoom(state, window) && this.#ask(state, urgent, now));
+  #askOf(state: SourceState, moment: Moment): void {
+    if (state.restUntil > moment.now) return;
+    while (this.#sources.hasRoom(state, moment.limits) && this.#ask(state, moment));
   }
 
   #hasLate(now: number): boolean {
     const state = this.#lateness(now);
-    for (const flights of this.#flights.values()) if (isLate(flights, state)) return true;
+    for (const flights of this.#flights.byPiece.values()) if (isLate(flights, state)) return true;
     return false;
   }
 
   #lateness(now: number): Lateness {
-    const endgame = isEndgame({ have: this.#blob.covered!, flights: this.#flights });
+    const endgame = isEndgame({ have: this.#blob.covered!, flights: this.#flights.byPiece });
     return { now, medianMs: this.#pace.medianMs, endgame };
-  }
-
-  #urgent(now: number): number[] {
-    return urgentPieces(this.#blob, { now, medianMs: this.#pace.medianMs });
   }
 
   /** A source that sends a byte now and then would pass for a living one for ever. */
   #leaveTricklers(now: number): void {
-    for (const flight of [...this.#allFlights()]) {
+    for (const flight of this.#flights.all()) {
       const ms = now - flight.startedAt;
       if (flight.arrived || ms < TOO_SLOW.afterMs || flight.received >= (ms / 1000) * TOO_SLOW.rate) continue;
       this.remove(
@@ -328,18 +282,17 @@ export class Download {
 
   /** Looks again soon: lateness and rests end by time alone. */
   #tick(): void {
-    if (this.#timer !== undefined || this.#sources.size === 0) return;
+    if (this.#timer !== undefined || this.#sources.all.length === 0) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#leaveTricklers(this.#now());
-      this.#schedule({ isTick: true });
+      this.#askAll({ isTick: true });
     }, TICK);
   }
 
   /** @returns Whether a request was begun. */
-  #ask(state: SourceState, urgent: readonly number[], now: number): boolean {
+  #ask(state: SourceState, { now, urgent }: Moment): boolean {
     const { source } = state;
-    const have = this.#blob.have!;
     if (source.chooses) {
       const asked = this.#asked(source, now);
       if (asked.full) return false;
@@ -347,9 +300,9 @@ export class Download {
         now,
         medianMs: this.#pace.medianMs,
         asked,
-        offered: this.#availability,
+        offered: this.#sources.availability,
       });
-      void this.#fetch(state, undefined, asked, want);
+      void this.#fetch(state, new PieceRequest(this.#office, { source, piece: undefined, asked, want }));
       return true;
     }
     if (!source.pieces) return false;
@@ -357,15 +310,16 @@ export class Download {
       offered: source.pieces,
       have: this.#blob.covered!,
       known: this.#blob.hashes!.known,
-      flights: this.#flights,
-      availability: this.#availability,
+      flights: this.#flights.byPiece,
+      availability: this.#sources.availability,
       urgent,
       medianMs: this.#pace.medianMs,
       now,
       random: this.#random,
     });
     if (piece === undefined || this.#blob.isWriting(piece)) return false;
-    void this.#fetch(state, piece, have, undefined);
+    const asked = this.#blob.have!;
+    void this.#fetch(state, new PieceRequest(this.#office, { source, piece, asked, want: undefined }));
     return true;
   }
 
@@ -373,7 +327,7 @@ export class Download {
   #asked(source: PieceSource, now: number): Bitfield {
     const asked = this.#blob.covered!.clone();
     const state = this.#lateness(now);
-    for (const [piece, flights] of this.#flights) {
+    for (const [piece, flights] of this.#flights.byPiece) {
       const own = flights.some((flight) => flight.source === source);
       if (own || !isLate(flights, state)) asked.add(piece);
     }
@@ -381,102 +335,40 @@ export class Download {
     return asked;
   }
 
-  async #fetch(
-    state: SourceState,
-    piece: number | undefined,
-    asked: Bitfield,
-    want: number | undefined,
-  ): Promise<void> {
+  /** Never rejects. */
+  async #fetch(state: SourceState, request: PieceRequest): Promise<void> {
+    const { limiter } = this.#init;
     const { source } = state;
-    const abort = new AbortController();
-    const startedAt = this.#now();
-    let flight: Active | undefined;
+    this.#sources.begin(state, request);
     let taken = 0;
-    const track = (index: number): Active => {
-      flight ??= this.#takeOff({
-        piece: index,
-        startedAt: piece === undefined ? this.#now() : startedAt,
-        progress: 0,
-        heardAt: undefined,
-        received: 0,
-        arrived: false,
-        source,
-        abort,
-      });
-      return flight;
-    };
-    if (piece !== undefined) track(piece);
-    state.requests.add(abort);
-    if (source.kind === "peer") this.#atPeers += 1;
-    const stopped = () => abort.abort();
-    this.#stop.signal.addEventListener("abort", stopped, { once: true });
     try {
-      const wanted = piece === undefined ? this.#layout.pieceLength : this.#layout.length(piece);
-      await this.#init.limiter.take(wanted, abort.signal);
-      taken = wanted;
-      const fetched = await source.fetch(this.#message({ piece, asked, want, signal: abort.signal, track }));
+      if (limiter.limited) {
+        const wanted = request.piece === undefined ? this.#layout.pieceLength : this.#layout.length(request.piece);
+        await limiter.take(wanted, request.signal);
+        taken = wanted;
+      }
+      const fetched = await source.fetch(request);
       state.failures = 0;
-      if (flight) flight.arrived = true;
-      if (fetched) await this.#store(fetched, state, flight?.startedAt ?? startedAt);
+      if (fetched) await this.#store(fetched, state, request);
       else state.restUntil = this.#now() + TICK;
     } catch (error) {
-      this.#onFailure(state, error, abort.signal.aborted);
+      this.#onFailure(state, error, request.signal.aborted);
     } finally {
-      this.#stop.signal.removeEventListener("abort", stopped);
-      state.requests.delete(abort);
-      if (source.kind === "peer") this.#atPeers -= 1;
-      this.#init.limiter.charge((flight?.received ?? 0) - taken);
-      if (flight) {
-        this.#land(flight);
-        this.#init.onBytes?.(source.kind, flight.received);
+      const received = request.flight?.received ?? 0;
+      this.#sources.end(state, request);
+      limiter.charge(received - taken);
+      if (request.flight) {
+        request.end();
+        this.#init.onBytes?.(source.kind, received);
       }
       this.#schedule();
     }
   }
 
-  #message({
-    piece,
-    asked,
-    want,
-    signal,
-    track,
-  }: {
-    piece: number | undefined;
-    asked: Bitfield;
-    want: number | undefined;
-    signal: AbortSignal;
-    track(piece: number): Active;
-  }): PieceAsk {
-    return {
-      piece,
-      asked,
-      want,
-      signal,
-      expected: (index) => this.#blob.hashes?.get(index),
-      buffer: (index) => {
-        track(index);
-        return this.#buffers.take().subarray(0, this.#layout.length(index));
-      },
-      release: (buffer) => this.#buffers.give(buffer),
-      onBytes: (index, bytes) => {
-        const flight = track(index);
-        const now = this.#now();
-        if (flight.received === 0 && piece !== undefined) this.#pace.answered(now - flight.startedAt);
-        flight.heardAt = now;
-        flight.received += bytes;
-        flight.progress = flight.received / this.#layout.length(index);
-        this.#trickle += bytes;
-        if (this.#trickle >= TRICKLE) {
-          this.#trickle = 0;
-          this.#lastProgress = now;
-        }
-      },
-    };
-  }
-
-  async #store(fetched: FetchedPiece, state: SourceState, startedAt: number): Promise<void> {
-    const { piece, bytes, sha1 } = fetched;
-    const { source } = state;
+  /** Returns the piece's buffer to the pool. */
+  async #store({ piece, bytes, sha1 }: FetchedPiece, state: SourceState, request: PieceRequest): Promise<void> {
+    const { source, flight } = request;
+    if (flight) flight.arrived = true;
     try {
       const known = this.#blob.hashes?.get(piece);
       if (!known && source.trusted) this.#blob.addHashes(piece, sha1);
@@ -484,6 +376,7 @@ export class Download {
         throw new SourceError("other_list", `${source.name} follows another list of piece hashes`);
       }
       const now = this.#now();
+      const startedAt = flight?.startedAt ?? request.startedAt;
       this.#pace.arrived({ startedAt, now });
       state.pieceMs = smoothed(state.pieceMs, now - startedAt);
       state.lastPieceAt = now;
@@ -493,17 +386,11 @@ export class Download {
     }
   }
 
-  #takeOff(flight: Active): Active {
-    const list = this.#flights.get(flight.piece);
-    if (list) list.push(flight);
-    else this.#flights.set(flight.piece, [flight]);
-    return flight;
-  }
-
-  #land(flight: Active): void {
-    const list = this.#flights.get(flight.piece)?.filter((other) => other !== flight) ?? [];
-    if (list.length > 0) this.#flights.set(flight.piece, list);
-    else this.#flights.delete(flight.piece);
+  #onBytes(bytes: number, now: number): void {
+    this.#trickle += bytes;
+    if (this.#trickle < TRICKLE) return;
+    this.#trickle = 0;
+    this.#lastProgress = now;
   }
 
   #onFailure(state: SourceState, cause: unknown, aborted: boolean): void {
