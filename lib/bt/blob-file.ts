@@ -2,8 +2,7 @@
  * The file behind a blob: random access while it fills, reads once it is whole.
  * @module
  */
-import { readSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { Descriptor } from "./descriptor.ts";
 
 /** Random access to a blob's bytes; positions and lengths in bytes. */
 export interface BlobFile {
@@ -20,7 +19,7 @@ export interface BlobFile {
  * @param flags "r" for a whole blob, "w+" for a new one, "r+" to go on with one.
  */
 export async function openBlobFile(path: string, flags: "r" | "w+" | "r+"): Promise<BlobFile> {
-  return new DiskFile(await open(path, flags), path);
+  return new DiskFile(await Descriptor.open(path, flags));
 }
 
 /** A blob that others wrote, for reading alone. Closing it closes the reader. */
@@ -40,15 +39,12 @@ const FRESH_MS = 30_000;
 const BLOCK = 512 * 1024;
 
 class DiskFile implements BlobFile {
-  readonly #handle: FileHandle;
-  readonly #path: string;
+  readonly #file: Descriptor;
   /** Monotonic ms of the latest write to each block. */
   readonly #writtenAt: number[] = [];
-  #closed = false;
 
-  constructor(handle: FileHandle, path: string) {
-    this.#handle = handle;
-    this.#path = path;
+  constructor(file: Descriptor) {
+    this.#file = file;
   }
 
   /**
@@ -56,32 +52,20 @@ class DiskFile implements BlobFile {
    * from the page cache is sooner done than given to another thread.
    */
   async read(target: Uint8Array, position: number): Promise<void> {
-    const fresh = this.#isFresh(position, position + target.length);
-    let filled = 0;
-    while (filled < target.length) {
-      const rest = target.length - filled;
-      const bytesRead = fresh
-        ? readSync(this.#handle.fd, target, filled, rest, position + filled)
-        : (await this.#handle.read(target, filled, rest, position + filled)).bytesRead;
-      if (bytesRead === 0) throw new Error(`${this.#path} ends at ${position + filled}, before the blob does`);
-      filled += bytesRead;
-    }
+    if (this.#isFresh(position, position + target.length)) this.#file.readNow(target, position);
+    else await this.#file.read(target, position);
   }
 
   async write(bytes: Uint8Array, position: number): Promise<void> {
-    let written = 0;
-    while (written < bytes.length) {
-      const result = await this.#handle.write(bytes, written, bytes.length - written, position + written);
-      written += result.bytesWritten;
-    }
+    await this.#file.write(bytes, position);
     const now = performance.now();
     for (let block = Math.floor(position / BLOCK); block * BLOCK < position + bytes.length; block++) {
       this.#writtenAt[block] = now;
     }
   }
 
-  async sync(): Promise<void> {
-    await this.#handle.datasync();
+  sync(): Promise<void> {
+    return this.#file.sync();
   }
 
   #isFresh(start: number, end: number): boolean {
@@ -89,12 +73,10 @@ class DiskFile implements BlobFile {
     for (let block = Math.floor(start / BLOCK); block * BLOCK < end; block++) {
       if ((this.#writtenAt[block] ?? Number.NEGATIVE_INFINITY) < since) return false;
     }
-    return !this.#closed;
+    return true;
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    await this.#handle.close();
+  close(): Promise<void> {
+    return this.#file.close();
   }
 }

@@ -6,7 +6,8 @@
  * order, and a journal that is torn, old or another blob's costs no more than pieces that are fetched again.
  * @module
  */
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
+import { Descriptor } from "./descriptor.ts";
 import type { Layout } from "./layout.ts";
 import { HASH_LENGTH } from "./piece-hashes.ts";
 
@@ -15,6 +16,8 @@ const MAGIC = Buffer.from("eagle pieces 1\n\0", "latin1");
 const HEADER = MAGIC.length + 16;
 /** The piece in 4 bytes, and its hash. */
 const RECORD = 4 + HASH_LENGTH;
+/** Bytes that wait to be written, at first: more than a piece's worth waits only where the disk is slow. */
+const WAITING = HEADER + 8 * RECORD;
 
 /** Pieces that a journal says are in the file, and their SHA-1. */
 export type Claims = Map<number, Uint8Array>;
@@ -23,11 +26,15 @@ export type Claims = Map<number, Uint8Array>;
 export class PieceJournal {
   readonly path: string;
   readonly #layout: Layout;
-  #file: FileHandle | undefined;
+  #file: Descriptor | undefined;
   #length: number;
   /** It has its header, or will have. */
   #begun: boolean;
-  #waiting: Buffer[] = [];
+  /** What waits to be written: so many bytes of it. */
+  #waiting = Buffer.alloc(WAITING);
+  #waits = 0;
+  /** The same, while it is written. */
+  #spare = Buffer.alloc(WAITING);
   #writing: Promise<void> | undefined;
   #closed = false;
 
@@ -52,15 +59,12 @@ export class PieceJournal {
   /** A piece was written. Returns at once. */
   note(piece: number, sha1: Uint8Array): void {
     if (this.#closed) return;
-    if (!this.#begun) this.#waiting.push(header(this.#layout));
+    if (!this.#begun) this.#append(HEADER).set(header(this.#layout));
     this.#begun = true;
-    const record = Buffer.alloc(RECORD);
+    const record = this.#append(RECORD);
     record.writeUInt32BE(piece, 0);
     record.set(sha1, 4);
-    this.#waiting.push(record);
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#write();
   }
 
   /** Resolves when all that was noted is written, as far as the disk takes it. Never rejects. */
@@ -74,28 +78,43 @@ export class PieceJournal {
 
   /** Closes and removes it: the blob is whole, or what came of it is worth nothing. Never rejects. */
   async discard(): Promise<void> {
-    this.#waiting = [];
+    this.#waits = 0;
     await this.close();
     await rm(this.path, { force: true }).catch(() => {});
   }
 
+  /** Room for so many bytes more, valid until the next call. */
+  #append(bytes: number): Buffer {
+    const end = this.#waits + bytes;
+    if (end > this.#waiting.length) {
+      const larger = Buffer.alloc(2 * end);
+      larger.set(this.#waiting);
+      this.#waiting = larger;
+    }
+    const room = this.#waiting.subarray(this.#waits, end);
+    this.#waits = end;
+    return room;
+  }
+
+  /** Writes at once; what is noted meanwhile goes together in the next write. */
   async #write(): Promise<void> {
     try {
-      while (this.#waiting.length > 0) {
-        const bytes = Buffer.concat(this.#waiting);
-        this.#waiting = [];
+      while (this.#waits > 0) {
+        const buffer = this.#waiting;
+        const bytes = buffer.subarray(0, this.#waits);
+        this.#waiting = this.#spare;
+        this.#spare = buffer;
+        this.#waits = 0;
         // Not in append mode: what stands behind the last whole record is written over.
-        this.#file ??= await open(this.path, this.#length === 0 ? "w+" : "r+");
-        for (let written = 0; written < bytes.length; ) {
-          const rest = bytes.length - written;
-          written += (await this.#file.write(bytes, written, rest, this.#length + written)).bytesWritten;
-        }
+        this.#file ??= await Descriptor.open(this.path, this.#length === 0 ? "w+" : "r+");
+        await this.#file.write(bytes, this.#length);
         this.#length += bytes.length;
       }
     } catch {
       this.#closed = true;
-      this.#waiting = [];
+      this.#waits = 0;
     }
+    this.#writing = undefined;
   }
 }
 

@@ -175,6 +175,22 @@ test("a journal of another shape, of another kind or of zeros is begun anew", as
   assert.deepEqual(await read(), [0, 1], "zeros, as a power cut may leave them");
 });
 
+test("a journal keeps what is noted while it is being written, however much", async () => {
+  await using dir = await tempDir();
+  const path = join(dir.path, "j");
+  const many = new Layout(1000 * blob.layout.pieceLength, blob.layout.pieceLength);
+  const hash = (piece: number) => Uint8Array.from({ length: 20 }, (_, index) => (piece * 7 + index) % 255);
+  const { journal } = await PieceJournal.open(path, many);
+  for (let piece = 0; piece < many.count; piece++) {
+    journal.note(piece, hash(piece));
+    if (piece % 97 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await journal.close();
+  const { claims } = await PieceJournal.open(path, many);
+  assert.equal(claims.size, many.count);
+  for (const [piece, sha1] of claims) assert.deepEqual(sha1, hash(piece));
+});
+
 /** An origin that notes what is asked of it. */
 function originOf({ refuses = false, ranged = true }: { refuses?: boolean; ranged?: boolean } = {}) {
   const asked: [number, number][] = [];
