@@ -208,6 +208,27 @@ test("waitFor ends with the condition, the blob's error, or the signal", async (
   await live.close();
 });
 
+test("who begins or ceases to listen while something is told hears of the next thing, or not", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const heard: string[] = [];
+  const end = live.subscribe(() => {
+    heard.push("first");
+    end();
+    endSecond();
+    live.subscribe(() => heard.push("late"));
+  });
+  const endSecond = live.subscribe(() => heard.push("second"));
+  live.hurry();
+  assert.deepEqual(heard, ["first", "second"], "those who listened when it happened");
+  live.hurry();
+  assert.deepEqual(heard, ["first", "second", "late"]);
+  end();
+  live.hurry();
+  assert.equal(heard.length, 4);
+  await live.close();
+});
+
 test("abandon() ends it once and tells the fetch", async () => {
   await using dir = await tempDir();
   let told = 0;

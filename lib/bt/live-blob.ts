@@ -88,7 +88,8 @@ export class LiveBlob implements Cacheable {
   #state: "arriving" | "verified" | "committed" | "failed" = "arriving";
   #error: BlobError | undefined;
   #beginning: { readonly layout: Layout; readonly opened: Promise<void> } | undefined;
-  readonly #listeners = new Set<(change: BlobChange) => void>();
+  /** Never changed but replaced: what is told goes to those who listened when it happened. */
+  #listeners: readonly ((change: BlobChange) => void)[] = [];
   readonly #init: LiveBlobInit;
   readonly #resolve: (size: number) => void;
   readonly #reject: (error: BlobError) => void;
@@ -214,8 +215,10 @@ export class LiveBlob implements Cacheable {
 
   /** @returns A function that ends the subscription. */
   subscribe(listener: (change: BlobChange) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    this.#listeners = [...this.#listeners, listener];
+    return () => {
+      this.#listeners = this.#listeners.filter((other) => other !== listener);
+    };
   }
 
   /**
@@ -304,7 +307,9 @@ export class LiveBlob implements Cacheable {
    */
   async store(piece: number, bytes: Uint8Array, source: SourceKind): Promise<boolean> {
     if (this.#error) throw this.#error;
-    const [layout, have, file] = [this.#layout, this.#have, this.#partial];
+    const layout = this.#layout;
+    const have = this.#have;
+    const file = this.#partial;
     if (!layout || !have || !file) throw new BlobError("storage", `${this.digest}: a piece before the layout`);
     if (have.has(piece) || file.isWriting(piece)) return false;
     if (bytes.length !== layout.length(piece)) throw new RangeError(`piece ${piece} has ${bytes.length} bytes`);
@@ -457,6 +462,7 @@ export class LiveBlob implements Cacheable {
   }
 
   #advance(prefix: PrefixDigest): void {
+    if (!prefix.complete && !prefix.isBehind) return;
     prefix
       .advance()
       .then(() => (prefix.complete && this.#state === "arriving" ? this.#finish(prefix) : undefined))
@@ -492,6 +498,6 @@ export class LiveBlob implements Cacheable {
   }
 
   #tell(change: BlobChange): void {
-    for (const listener of [...this.#listeners]) listener(change);
+    for (const listener of this.#listeners) listener(change);
   }
 }

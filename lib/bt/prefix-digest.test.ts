@@ -76,3 +76,40 @@ test("a disk that fails rejects all who wait, and a later try goes on", async ()
   await prefix.advance();
   assert.equal(prefix.agrees(), true);
 });
+
+test("it says whether there is something to read, also while it reads", async () => {
+  let waiting = Promise.withResolvers<void>();
+  const file: BlobFile = {
+    async read(target, position) {
+      await waiting.promise;
+      target.set(blob.bytes.subarray(position, position + target.length));
+    },
+    write: async () => {},
+    sync: async () => {},
+    close: async () => {},
+  };
+  const { count } = blob.layout;
+  const have = new Bitfield(count);
+  const prefix = new PrefixDigest({ digest: blob.digest, layout: blob.layout, have, file });
+  assert.equal(prefix.isBehind, false);
+  have.add(1);
+  assert.equal(prefix.isBehind, false, "the first is missing");
+  prefix.offer(0, blob.piece(0));
+  have.add(0);
+  assert.equal(prefix.isBehind, true, "the second came before");
+  const first = prefix.advance();
+  have.add(2);
+  assert.equal(prefix.isBehind, false, "what comes while it reads is read as well");
+  waiting.resolve();
+  await first;
+  assert.equal(prefix.isBehind, false);
+  for (let piece = 3; piece < count; piece++) have.add(piece);
+  waiting = Promise.withResolvers<void>();
+  waiting.reject(new Error("EIO"));
+  await assert.rejects(prefix.advance(), /EIO/);
+  assert.equal(prefix.isBehind, true, "a read that failed leaves the rest to the next");
+  waiting = Promise.withResolvers<void>();
+  waiting.resolve();
+  await prefix.advance();
+  assert.ok(prefix.complete && !prefix.isBehind && prefix.agrees());
+});

@@ -22,6 +22,8 @@ export class PrefixDigest {
   readonly #hash: Hash;
   #next = 0;
   #running: Promise<void> | undefined;
+  /** It will look for the next piece once more. */
+  #isReading = false;
 
   constructor(init: { digest: Digest; layout: Layout; have: Bitfield; file: BlobFile }) {
     this.#digest = init.digest;
@@ -34,6 +36,11 @@ export class PrefixDigest {
   /** Whether all pieces went in. */
   get complete(): boolean {
     return this.#next === this.#layout.count;
+  }
+
+  /** Whether `advance` has something to do: the next piece is there, and nobody is about to read it. */
+  get isBehind(): boolean {
+    return !this.#isReading && !this.complete && this.#have.has(this.#next);
   }
 
   /** Takes a piece from memory when it is the next; the caller's buffer may be used again afterwards. */
@@ -62,6 +69,7 @@ export class PrefixDigest {
 
   async #readOn(): Promise<void> {
     const buffer = buffers.take();
+    this.#isReading = true;
     try {
       while (!this.complete && this.#have.has(this.#next)) {
         const end = this.#layout.end(this.#next);
@@ -73,6 +81,7 @@ export class PrefixDigest {
         this.#next += 1;
       }
     } finally {
+      this.#isReading = false;
       buffers.give(buffer);
     }
   }
