@@ -137,6 +137,48 @@ test("the blob's error ends the body, and onClose is called once in each case", 
   await live.close();
 });
 
+test("a body that waits again and again listens once, and not after its end", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(large, dir.path);
+  let listening = 0;
+  let subscriptions = 0;
+  const subscribe = live.subscribe.bind(live);
+  live.subscribe = (listener) => {
+    subscriptions++;
+    listening++;
+    const end = subscribe(listener);
+    return () => {
+      listening--;
+      end();
+    };
+  };
+  const gone = new AbortController();
+  for (const end of ["cancel", "abort"] as const) {
+    subscriptions = 0;
+    const source = blobSource(live, { start: live.received, buffers, signal: gone.signal });
+    for (let round = 0; round < 2; round++) {
+      const pulled = source.pull();
+      const piece = live.have!.count;
+      await live.store(piece, large.piece(piece), "peer");
+      assert.deepEqual(Uint8Array.from((await pulled)!), Uint8Array.from(large.piece(piece)));
+    }
+    assert.equal(subscriptions, 1);
+    assert.equal(listening, 1);
+    const rejected = assert.rejects(source.pull(), /left/);
+    if (end === "cancel") source.cancel();
+    else gone.abort(new Error("left"));
+    await rejected;
+    assert.equal(listening, 0);
+    assert.equal(live.demands.size, 0);
+  }
+  const late = blobSource(live, { start: live.received, buffers, signal: gone.signal });
+  await assert.rejects(late.pull(), /left/);
+  await live.fail(new BlobError("unavailable", "died"));
+  await assert.rejects(blobSource(live, { start: live.received, buffers }).pull(), /died/);
+  assert.equal(listening, 0);
+  await live.close();
+});
+
 test("firstByte() waits for the piece that is wanted", async () => {
   await using dir = await tempDir();
   const live = await arriving(large, dir.path);

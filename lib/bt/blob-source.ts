@@ -6,7 +6,7 @@
 import type { BodySource } from "../http/direct-body.ts";
 import { lend } from "../http/lent-chunk.ts";
 import type { BufferPool } from "./buffer-pool.ts";
-import type { Demand, LiveBlob } from "./live-blob.ts";
+import type { BlobChange, Demand, LiveBlob } from "./live-blob.ts";
 import { CHUNK } from "./piece-source.ts";
 
 /** Blobs up to this many bytes are held until their digest agrees. */
@@ -33,15 +33,15 @@ export function blobSource(
   blob: LiveBlob,
   { start = 0, end = blob.size ?? 0, buffers, signal, onClose }: BlobSourceOptions,
 ): BodySource {
-  const demand = { position: start, end, waitingSince: undefined as number | undefined };
+  const demand: Demand = { position: start, end, waitingSince: undefined };
   const forget = blob.committed ? () => {} : blob.demand(demand);
-  const gone = new AbortController();
-  const ended = signal ? AbortSignal.any([gone.signal, signal]) : gone.signal;
+  const wait = new ReaderWait(blob, demand, signal);
   let closed = false;
   const close = () => {
     if (closed) return;
     closed = true;
     forget();
+    wait.close();
     onClose?.();
   };
   return {
@@ -52,20 +52,85 @@ export function blobSource(
         return undefined;
       }
       try {
-        const chunk = await nextChunk(blob, { demand, buffers, signal: ended });
-        demand.position += chunk.length;
+        let length = readable(blob, demand.position, end);
+        if (length === 0) {
+          await wait.forBytes();
+          length = readable(blob, demand.position, end);
+        }
+        const chunk = buffers.take().subarray(0, length);
+        await blob.read(chunk, demand.position);
+        demand.position += length;
         if (demand.position >= end) close();
-        return chunk;
+        return lend(chunk, () => buffers.give(chunk));
       } catch (error) {
         close();
         throw error;
       }
     },
     cancel() {
-      gone.abort();
+      wait.giveUp(new DOMException("the reader left", "AbortError"));
       close();
     },
   };
+}
+
+/** A reader's waits for its next bytes. It listens once for all of them: there is one for most pieces. */
+class ReaderWait {
+  readonly #blob: LiveBlob;
+  readonly #demand: Demand;
+  readonly #signal: AbortSignal | undefined;
+  #waiting: { resolve(): void; reject(reason: unknown): void } | undefined;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(blob: LiveBlob, demand: Demand, signal: AbortSignal | undefined) {
+    this.#blob = blob;
+    this.#demand = demand;
+    this.#signal = signal;
+  }
+
+  /** Resolves when there is something to read; the download hears that somebody waits. @throws as `LiveBlob.waitFor` */
+  async forBytes(): Promise<void> {
+    const blob = this.#blob;
+    this.#signal?.throwIfAborted();
+    if (blob.error) throw blob.error;
+    this.#listen();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting = { resolve, reject };
+    this.#demand.waitingSince = performance.now();
+    blob.hurry();
+    await promise;
+    this.#demand.waitingSince = undefined;
+  }
+
+  /** Ends a wait. */
+  giveUp(reason: unknown): void {
+    this.#waiting?.reject(reason);
+    this.#waiting = undefined;
+  }
+
+  close(): void {
+    this.#unsubscribe?.();
+    this.#unsubscribe = undefined;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+  }
+
+  readonly #onAbort = () => this.giveUp(this.#signal?.reason);
+
+  #listen(): void {
+    if (this.#unsubscribe) return;
+    this.#unsubscribe = this.#blob.subscribe((change) => this.#onChange(change));
+    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  #onChange(change: BlobChange): void {
+    if (!this.#waiting) return;
+    if (readable(this.#blob, this.#demand.position, this.#demand.end) > 0) {
+      this.#waiting.resolve();
+      this.#waiting = undefined;
+    } else if (change.type === "failed") {
+      this.giveUp(change.error);
+    }
+  }
 }
 
 /** Resolves when the first byte of a range could go out. @throws BlobError */
@@ -78,23 +143,6 @@ export async function firstByte(blob: LiveBlob, position: number, end: number, s
   } finally {
     forget();
   }
-}
-
-async function nextChunk(
-  blob: LiveBlob,
-  { demand, buffers, signal }: { demand: Demand; buffers: BufferPool; signal: AbortSignal },
-): Promise<Uint8Array> {
-  let length = readable(blob, demand.position, demand.end);
-  if (length === 0) {
-    demand.waitingSince = performance.now();
-    blob.hurry();
-    await blob.waitFor(() => readable(blob, demand.position, demand.end) > 0, signal);
-    demand.waitingSince = undefined;
-    length = readable(blob, demand.position, demand.end);
-  }
-  const chunk = buffers.take().subarray(0, length);
-  await blob.read(chunk, demand.position);
-  return lend(chunk, () => buffers.give(chunk));
 }
 
 /** Bytes that may go out from a position now, at most a chunk. */

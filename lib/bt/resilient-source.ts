@@ -32,65 +32,78 @@ export interface ResilientSourceInit {
 /** See the module. Cancelling it stops whatever it reads from. */
 export function resilientSource(blob: LiveBlob, init: ResilientSourceInit): BodySource {
   const gone = new AbortController();
-  const chunks = deliver(blob, init, gone.signal);
+  const { signal } = gone;
+  let position = init.start;
+  /** The blob as it arrives, until it fails... */
+  let source: BodySource | undefined;
+  /** ...and the origin from then on. */
+  let rest: AsyncGenerator<Uint8Array, undefined> | undefined;
+  let isPulling = false;
   let closed = false;
   const close = () => {
     if (closed) return;
     closed = true;
+    source?.cancel();
     init.onClose?.();
+  };
+  const goOn = (error: unknown) => {
+    if (signal.aborted || (error instanceof BlobError && error.code === "digest_mismatch")) throw error;
+    init.onFailover?.(position, error);
+    const wasWhole = init.start === 0 && init.end === init.size;
+    return fromOrigin(blob, { ...init, start: position, wasWhole }, signal);
   };
   return {
     mayWait: true,
     async pull() {
+      isPulling = true;
       try {
-        const { value } = await chunks.next();
-        if (value === undefined) close();
-        else init.onBytes?.(value.length);
-        return value;
+        let chunk: Uint8Array | undefined;
+        if (!rest) {
+          try {
+            source ??= await begin(blob, init, signal);
+            chunk = await source.pull();
+          } catch (error) {
+            rest = goOn(error);
+          }
+        }
+        if (rest) chunk = (await rest.next()).value;
+        position += chunk?.length ?? 0;
+        if (chunk === undefined) close();
+        else init.onBytes?.(chunk.length);
+        return chunk;
       } catch (error) {
         close();
         throw error;
+      } finally {
+        isPulling = false;
+        if (signal.aborted && !rest) close();
       }
     },
     cancel() {
       gone.abort();
-      chunks
-        .return(undefined)
-        .catch(() => {})
-        .finally(close);
+      if (rest) {
+        rest
+          .return(undefined)
+          .catch(() => {})
+          .finally(close);
+      } else if (!isPulling) {
+        close();
+      }
     },
   };
 }
 
-async function* deliver(
+/** The blob as it arrives, once it is known to be what was promised. */
+async function begin(
   blob: LiveBlob,
-  init: ResilientSourceInit,
+  { start, end, size, buffers }: ResilientSourceInit,
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array, undefined> {
-  let position = init.start;
-  try {
-    await blob.waitFor(() => blob.layout !== undefined, signal);
-    if (blob.size !== init.size) {
-      throw new BlobError(
-        "unavailable",
-        `${blob.digest}: ${init.size} bytes were promised, what arrives has ${blob.size}`,
-      );
-    }
-    const source = blobSource(blob, { start: init.start, end: init.end, buffers: init.buffers, signal });
-    try {
-      for (let chunk = await source.pull(); chunk; chunk = await source.pull()) {
-        position += chunk.length;
-        yield chunk;
-      }
-    } finally {
-      source.cancel();
-    }
-    return;
-  } catch (error) {
-    if (signal.aborted || (error instanceof BlobError && error.code === "digest_mismatch")) throw error;
-    init.onFailover?.(position, error);
+): Promise<BodySource> {
+  await blob.waitFor(() => blob.layout !== undefined, signal);
+  if (blob.size !== size) {
+    throw new BlobError("unavailable", `${blob.digest}: ${size} bytes were promised, what arrives has ${blob.size}`);
   }
-  yield* fromOrigin(blob, { ...init, start: position, wasWhole: init.start === 0 && init.end === init.size }, signal);
+  return blobSource(blob, { start, end, buffers, signal });
 }
 
 /** The rest from the origin; of a whole blob the last bytes wait for the digest. */
