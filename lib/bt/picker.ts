@@ -59,21 +59,26 @@ const MAX_REQUESTS = 6;
 const FIRST_MS = 500;
 
 /** @returns The piece to ask for; undefined when the source has nothing worth asking for now. */
-export function pickPiece(given: PickState): number | undefined {
-  const state = { ...given, endgame: isEndgame(given) };
+export function pickPiece(state: PickState): number | undefined {
   const { offered, have, known, flights } = state;
   for (const piece of state.urgent) {
     if (!offered.has(piece) || have.has(piece) || !known.has(piece)) continue;
     const under = flights.get(piece);
-    if (!under || isLate(under, state)) return piece;
+    if (!under || isLate(under, latenessOf(state))) return piece;
   }
   return rarest(state) ?? latest(state);
+}
+
+function latenessOf(state: PickState): Lateness {
+  return { medianMs: state.medianMs, now: state.now, endgame: isEndgame(state) };
 }
 
 /** Looks at 32 pieces at a time, and at single ones only where there is something to choose. */
 function rarest(state: PickState): number | undefined {
   const { flights, availability } = state;
-  const [offered, have, known] = [state.offered.words, state.have.words, state.known.words];
+  const offered = state.offered.words;
+  const have = state.have.words;
+  const known = state.known.words;
   let best: number | undefined;
   let rarity = Number.POSITIVE_INFINITY;
   let ties = 0;
@@ -94,17 +99,17 @@ function rarest(state: PickState): number | undefined {
   return best;
 }
 
-function latest(state: PickState & Lateness): number | undefined {
+function latest(state: PickState): number | undefined {
+  const { offered, have, known } = state;
+  const lateness = latenessOf(state);
   let best: number | undefined;
   let oldest = Number.POSITIVE_INFINITY;
   for (const [piece, under] of state.flights) {
-    if (!state.offered.has(piece) || state.have.has(piece) || !state.known.has(piece) || !isLate(under, state))
-      continue;
+    if (!offered.has(piece) || have.has(piece) || !known.has(piece)) continue;
     const started = under[0]!.startedAt;
-    if (started < oldest) {
-      oldest = started;
-      best = piece;
-    }
+    if (started >= oldest || !isLate(under, lateness)) continue;
+    oldest = started;
+    best = piece;
   }
   return best;
 }
