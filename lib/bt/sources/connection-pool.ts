@@ -156,7 +156,7 @@ export class ConnectionPool implements Disposable {
     this.#sweep.run(this.#idleMs / LOOKS);
   }
 
-  #closeUnused(): boolean {
+  #closeUnused(): number | undefined {
     this.#look++;
     for (const [key, list] of this.#idle) {
       // The longest unused come first.
@@ -165,7 +165,7 @@ export class ConnectionPool implements Disposable {
       }
       if (list.length === 0) this.#idle.delete(key);
     }
-    return this.#idle.size > 0;
+    return this.#idle.size > 0 ? this.#idleMs / LOOKS : undefined;
   }
 }
 

@@ -68,7 +68,7 @@ export class Connector {
     { withinMs = this.#connectTimeoutMs, signal }: { withinMs?: number; signal?: AbortSignal } = {},
   ): Promise<Connection> {
     const startedAt = performance.now();
-    const timeoutMs = Math.min(withinMs, this.#connectTimeoutMs);
+    const timeoutMs = Math.min(Math.ceil(withinMs), this.#connectTimeoutMs);
     const connection = await Connection.open(endpoint, { ...this.#init, timeoutMs, signal });
     this.#distanceMs = Math.min(performance.now() - startedAt, this.#distanceMs ?? Number.POSITIVE_INFINITY);
     return connection;
@@ -81,6 +81,7 @@ export class Connection {
   readonly #authority: string;
   readonly #watch: SilenceWatch;
   readonly #onTimeout: ConnectionInit["onTimeout"];
+  /** Kept from one request to the next. */
   readonly #parser = new HeadParser();
   readonly #onAbort = () => this.#end(new PeerError("aborted", "the request was given up"));
   readonly #onSilence = () => {
@@ -213,11 +214,12 @@ export class Connection {
     if (this.#closed) throw this.#closed;
     if (this.#exchange) throw new PeerError("protocol", "a request is under way on this connection");
     const { signal, idleMs } = request;
+    this.#answered = false;
     signal?.throwIfAborted();
     const exchange = new Exchange({ ...init, idleMs, onSilence: this.#onSilence });
     this.#exchange = exchange;
     signal?.addEventListener("abort", this.#onAbort);
-    this.#watch.add(exchange, Math.min(init.headMs, idleMs));
+    this.#watch.add(exchange);
     this.#send(request);
     try {
       return await exchange.promise;

@@ -62,6 +62,7 @@ export class Exchange implements Waiting {
   patienceMs: number;
   heard = false;
   since = 0;
+  readonly shortestMs: number;
   readonly onSilence: () => void;
   readonly promise: Promise<ResponseHead>;
   readonly resolve: (head: ResponseHead) => void;
@@ -73,6 +74,7 @@ export class Exchange implements Waiting {
 
   constructor({ parser, open, headMs, idleMs, onSilence }: ExchangeInit) {
     this.patienceMs = headMs;
+    this.shortestMs = Math.min(headMs, idleMs);
     this.#idleMs = idleMs;
     this.onSilence = onSilence;
     this.#parser = parser;

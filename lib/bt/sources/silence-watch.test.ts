@@ -9,23 +9,29 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test("a sweep looks while there is something to look after, and as often as the most urgent needs", async () => {
   let looks = 0;
-  let left = true;
+  let everyMs: number | undefined = 10;
   const sweep = new Sweep(() => {
     looks++;
-    return left;
+    return everyMs;
   });
   sweep.run(60_000);
   sweep.run(10);
   sweep.run(60_000);
   await until(() => looks >= 3);
-  left = false;
+  everyMs = undefined;
   await sleep(30);
   const before = looks;
   await sleep(50);
   assert.equal(looks, before);
-  left = true;
+  everyMs = 60_000;
   sweep.run(10);
   await until(() => looks > before);
+  const coarse = looks;
+  await sleep(50);
+  assert.equal(looks, coarse);
+  everyMs = 10;
+  sweep.run(10);
+  await until(() => looks > coarse + 1);
   sweep.stop();
   const after = looks;
   await sleep(50);
@@ -37,6 +43,7 @@ test("who is heard is not silent; who is not heard is told of, in time", async (
   const begin = performance.now();
   const waiting = (patienceMs: number): Waiting & { at: number } => ({
     patienceMs,
+    shortestMs: patienceMs,
     heard: false,
     since: 0,
     at: 0,

@@ -11,6 +11,8 @@ const MIN_EVERY_MS = 10;
 export interface Waiting {
   /** Longest silence, ms. */
   patienceMs: number;
+  /** The least that `patienceMs` will be. */
+  readonly shortestMs: number;
   /** Set whenever the other side gave a sign of life: a clock would cost more at each read. */
   heard: boolean;
   /** When the silence began, as far as the watch saw; its own. */
@@ -24,19 +26,19 @@ export class SilenceWatch {
   readonly #waiting = new Set<Waiting>();
   readonly #sweep = new Sweep(() => this.#look());
 
-  /** @param shortestMs The least that its `patienceMs` will be. */
-  add(waiting: Waiting, shortestMs: number = waiting.patienceMs): void {
+  add(waiting: Waiting): void {
     waiting.since = performance.now();
     this.#waiting.add(waiting);
-    this.#sweep.run(Math.min(MAX_EVERY_MS, Math.max(MIN_EVERY_MS, shortestMs / 4)));
+    this.#sweep.run(intervalFor(waiting.shortestMs));
   }
 
   delete(waiting: Waiting): void {
     this.#waiting.delete(waiting);
   }
 
-  #look(): boolean {
+  #look(): number | undefined {
     const now = performance.now();
+    let shortestMs = Number.POSITIVE_INFINITY;
     for (const waiting of this.#waiting) {
       if (waiting.heard) {
         waiting.heard = false;
@@ -44,7 +46,12 @@ export class SilenceWatch {
       } else if (now - waiting.since >= waiting.patienceMs) {
         waiting.onSilence();
       }
+      shortestMs = Math.min(shortestMs, waiting.shortestMs);
     }
-    return this.#waiting.size > 0;
+    return this.#waiting.size > 0 ? intervalFor(shortestMs) : undefined;
   }
+}
+
+function intervalFor(shortestMs: number): number {
+  return Math.min(MAX_EVERY_MS, Math.max(MIN_EVERY_MS, shortestMs / 4));
 }
