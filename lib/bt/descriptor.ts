@@ -107,8 +107,9 @@ export class Descriptor {
     });
   }
 
+  /** With the system's code: it says nothing about the file. */
   #refusal(): Error {
-    return new Error(`${this.#path} is closed`);
+    return Object.assign(new Error(`EBADF: ${this.#path} is closed`), { code: "EBADF" });
   }
 
   #ending(position: number): Error {
