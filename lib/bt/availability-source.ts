@@ -5,10 +5,9 @@
 import type { BodySource } from "../http/direct-body.ts";
 import type { Bitfield } from "./bitfield.ts";
 import type { LiveBlob } from "./live-blob.ts";
+import { tellAfterMs } from "./tell-after.ts";
 import { formatLine } from "./wire-format.ts";
 
-/** Pieces that arrive within this time share a line, ms. */
-const BATCH_MS = 15;
 /** Pieces that a line tells to be gone: a reader's lines are bounded. */
 const REMOVED_PER_LINE = 4096;
 /** An empty line tells that this host lives, ms. */
@@ -26,11 +25,14 @@ export function availabilitySource(
     onClose,
     stopping,
     known,
+    tellAfter = () => tellAfterMs(undefined),
   }: {
     onClose: () => void;
     stopping?: AbortSignal | undefined;
     /** What the reader has, as far as it told. */
     known?: () => Bitfield | undefined;
+    /** Pieces that arrive within so many ms share a line. @default as before the first piece */
+    tellAfter?: () => number;
   },
 ): BodySource {
   const encoder = new TextEncoder();
@@ -69,7 +71,7 @@ export function availabilitySource(
         const theirs = known?.();
         if (theirs) added = added.filter((piece) => !theirs.has(piece));
         if (added.length > 0) tell();
-      }, BATCH_MS);
+      }, tellAfter());
     }
   });
   if (stopping?.aborted) close();

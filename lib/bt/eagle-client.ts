@@ -56,6 +56,11 @@ export class EagleClient {
     return this.#fetches.get(digest.hex)?.piecesOf(peer);
   }
 
+  /** Median ms that a piece of an arriving blob takes; undefined before the first. */
+  pieceMs(digest: Digest): number | undefined {
+    return this.#fetches.get(digest.hex)?.pieceMs;
+  }
+
   #fetch(blob: LiveBlob, request: FetchRequest, signal: AbortSignal): void {
     // Here as well: a caller that met the second failure in its last moment begins the third attempt.
     this.#mismatches.check(blob.digest);

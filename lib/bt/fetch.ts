@@ -179,6 +179,11 @@ export class Fetch {
     return endpoint;
   }
 
+  /** Median ms of the latest pieces; undefined before the first. */
+  get pieceMs(): number | undefined {
+    return this.#download?.medianMs;
+  }
+
   /** What a peer has, as far as it told; undefined when it is not followed. */
   piecesOf(peer: PeerEndpoint): Bitfield | undefined {
     return this.#download?.find(authority(peer))?.pieces;

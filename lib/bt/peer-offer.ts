@@ -15,6 +15,7 @@ import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { pieceSource } from "./piece-source.ts";
 import type { Precedence } from "./precedence.ts";
+import { tellAfterMs } from "./tell-after.ts";
 import { PARK_MS, type Upload, type Uploader } from "./uploader.ts";
 import { HEADER, parsePeerHeader } from "./wire-format.ts";
 
@@ -47,6 +48,8 @@ export interface PeerOfferInit {
   onPeer?(digest: Digest, peer: { host: string; port: number; peerId: string }): void;
   /** What another host has, as it told this one: pieces it need not be told of. */
   piecesOf?(digest: Digest, peer: { host: string; port: number }): Bitfield | undefined;
+  /** Median ms that a piece of an arriving blob takes to come here; undefined before the first. */
+  pieceMs?(digest: Digest): number | undefined;
 }
 
 /** Who asks for a blob, as far as that decides what may be offered. */
@@ -117,7 +120,7 @@ export function hasAll(blob: LiveBlob, start: number, end: number): boolean {
 
 /** What this host has, as it grows; the body releases the handle. @param asker.peer Its header, `asker.host` its address. */
 export function listOf(
-  { onPeer, piecesOf, stopping }: PeerOfferInit,
+  { onPeer, piecesOf, pieceMs, stopping }: PeerOfferInit,
   handle: Handle<LiveBlob>,
   { peer, host }: { peer: string | undefined; host: string },
 ): BodySource {
@@ -129,6 +132,7 @@ export function listOf(
     onClose: () => handle.release(),
     stopping,
     known: () => asker && piecesOf?.(blob.digest, asker),
+    tellAfter: () => tellAfterMs(pieceMs?.(blob.digest)),
   });
 }
 

@@ -5,6 +5,7 @@
 
 import { pieceLengthFor } from "../../lib/bt/layout.ts";
 import { DEGREE, SEEK } from "../../lib/bt/neighbours.ts";
+import { tellAfterMs } from "../../lib/bt/tell-after.ts";
 
 /** Sizes in bytes, rates in bytes a second of payload, times in ms of virtual time. */
 export interface Scenario {
@@ -53,7 +54,7 @@ export interface Scenario {
   readonly seed: number;
 }
 
-/** Bits a second of a line to bytes a second of payload in it, as the rig measures (FACTS: tbf and framing). */
+/** Bits a second of a line to bytes a second of payload in it, as the rig measures. */
 export function payloadRate(bits: number): number {
   return (bits / 8) * 0.9564;
 }
@@ -61,8 +62,9 @@ export function payloadRate(bits: number): number {
 /** @returns The scenario with what was left out. */
 export function scenario(given: Partial<Scenario> & Pick<Scenario, "hosts" | "size">): Scenario {
   const rate = given.rate ?? payloadRate(1e9);
+  const { pieceLength = pieceLengthFor(given.size) } = given;
   return {
-    pieceLength: pieceLengthFor(given.size),
+    pieceLength,
     rate,
     seederRate: rate,
     cold: false,
@@ -84,7 +86,8 @@ export function scenario(given: Partial<Scenario> & Pick<Scenario, "hosts" | "si
     depth: 0,
     seederSlots: 16,
     seederQueue: 64,
-    haveMs: 10,
+    // A dozen pieces share a line; see `request-limits.ts`.
+    haveMs: tellAfterMs((12 * pieceLength * 1000) / rate),
     announceMs: 10_000,
     numwant: 50,
     reader: true,

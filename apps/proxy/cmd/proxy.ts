@@ -82,6 +82,7 @@ async function build(cleanup: Cleanup, config: ProxyConfig, { log }: { log: Logg
     ...host.offer,
     onPeer: (digest, peer) => client.addFollower(digest, peer),
     piecesOf: (digest, peer) => client.piecesOf(digest, peer),
+    pieceMs: (digest) => client.pieceMs(digest),
   };
   const peers = await serve({
     host: clientCfg.peerHost,
