@@ -7,12 +7,13 @@ import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import type { Runtime } from "../rig/eagle.ts";
 import { need } from "../rig/tools.ts";
+import { Ballast } from "./ballast.ts";
 import { type BlobFile, makeBlobFile } from "./blob-files.ts";
 import { describeMachine } from "./machine.ts";
 import { type Case, type ClientName, cases, clientNames, type SwarmCase } from "./swarm/cases.ts";
 import { runLimit } from "./swarm/limit.ts";
 import { ratioOf, reportHeadings, reportRow } from "./swarm/report.ts";
-import { type RunFigures, type RunOptions, runSwarm } from "./swarm/run.ts";
+import { needsOf, type RunFigures, type RunOptions, runSwarm } from "./swarm/run.ts";
 import { runSingle } from "./swarm/single.ts";
 import { formatTable } from "./table.ts";
 import { disturbing, untilQuiet } from "./usage.ts";
@@ -23,7 +24,8 @@ const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N
   --case NAME      one case, or several; all of them when left out
   --clients LIST   of ${clientNames.join(", ")}; each case has its own list
   --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls run once)
-  --warm-up MIB    Eagle's hosts pull so much of other blobs before, as hosts that run for a while have (default 0)
+  --warm-up MIB    Eagle's hosts run and have pulled so much of other blobs before the clock starts, one of 64 MiB after
+                   the other, and removed them; 0: processes that have just started (default 512)
   --size MIB       other blobs, MiB each
   --rate MBIT      other lines, for a machine whose CPU is not enough for these (a slow host's is slower alike)
   --retries N      more runs in place of those that other work on the machine disturbed (default 3)
@@ -60,7 +62,7 @@ async function main(): Promise<void> {
       runs: { type: "string", default: "5" },
       retries: { type: "string", default: "3" },
       quiet: { type: "string", default: "30" },
-      "warm-up": { type: "string", default: "0" },
+      "warm-up": { type: "string", default: "512" },
       size: { type: "string" },
       rate: { type: "string" },
       runtime: { type: "string", default: "node" },
@@ -102,15 +104,17 @@ async function runCase(spec: Case, settings: Settings): Promise<void> {
   if (spec.kind === "single") return void console.log(await runSingle(spec, settings));
   if (spec.kind === "limit") return void console.log(await runLimit(spec, settings));
   const rows = [];
-  await using shelf = createWorkspace({ needs: spec.size * spec.blobs + settings.warmUp, parent: settings.directory });
+  const needs = needsOf(spec, settings);
+  await using shelf = createWorkspace({ needs: spec.size * spec.blobs + needs, parent: settings.directory });
   const blobs: BlobFile[] = [];
   for (let index = 0; index < spec.blobs; index++) {
     blobs.push(makeBlobFile(shelf.dir, { size: spec.size, seed: `${spec.name} ${index}` }));
   }
-  const before = settings.warmUp > 0 ? { size: settings.warmUp, seed: `before ${spec.name}` } : undefined;
-  const warmUp = before && makeBlobFile(shelf.dir, before);
+  const directory = dirname(shelf.dir);
+  await using ballast = Ballast.open(directory);
+  await ballast.fill(needs);
   for (const client of settings.clients ?? spec.clients) {
-    const runs = await repeat(spec, client, { ...settings, blobs, warmUp, directory: dirname(shelf.dir) });
+    const runs = await repeat(spec, client, { ...settings, blobs, directory, ballast });
     if (runs.length > 0) rows.push(reportRow(spec, client, runs));
   }
   console.log(formatTable(reportHeadings, rows));
@@ -119,7 +123,7 @@ async function runCase(spec: Case, settings: Settings): Promise<void> {
 async function repeat(
   spec: SwarmCase,
   client: ClientName,
-  { runs, json, retries, quietMs, ...options }: Omit<Settings, "warmUp"> & Pick<RunOptions, "blobs" | "warmUp">,
+  { runs, json, retries, quietMs, ...options }: Settings & Pick<RunOptions, "blobs" | "ballast">,
 ): Promise<RunFigures[]> {
   const done: RunFigures[] = [];
   let again = retries;

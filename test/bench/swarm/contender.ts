@@ -51,3 +51,8 @@ export interface Contender {
 export function blobPath({ digest }: Pick<BlobFile, "digest">): string {
   return `/v2/bench/blobs/${digest}`;
 }
+
+/** The file that the origin serves a blob from. */
+export function originFile(rig: Rig, blob: Pick<BlobFile, "digest">): string {
+  return rig.path("origin", blobPath(blob));
+}

@@ -3,6 +3,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { stringify } from "yaml";
+import { requestRemoval } from "../../../lib/bt/removal-requests.ts";
 import { type AppName, type Runtime, runtimeCommand } from "../../rig/eagle.ts";
 import { parseMetrics, sumOf } from "../../rig/metrics-text.ts";
 import type { HostName } from "../../rig/netns.ts";
@@ -18,10 +19,13 @@ const peerPort = 61006;
 
 type Section = Record<string, unknown>;
 
-/** Rates in bytes a second; 0 is none. */
+/** What a test asks of the parts. */
 export interface EagleOptions {
+  /** Most bytes of blobs that each host keeps, and the seeder. @default as a host that is told nothing */
+  limitSize?: number;
+  /** Of the hosts, bytes a second; 0 is none. */
   downloadRateLimit?: number;
-  /** Of the seeder. */
+  /** Of the seeder, bytes a second; 0 is none. */
   uploadRateLimit?: number;
 }
 
@@ -52,6 +56,7 @@ export class Eagle implements Contender {
       daemonCfg: { port: seederPort },
       seederCfg: {
         ...{ origin, trackers, rootDirectory: rig.path("seeder"), minFree: "1M" },
+        ...(options.limitSize && { limitSize: String(options.limitSize) }),
         ...(options.uploadRateLimit && { uploadRateLimit: String(options.uploadRateLimit) }),
       },
     });
@@ -61,7 +66,7 @@ export class Eagle implements Contender {
   }
 
   /** Starts the proxy of one host. */
-  async startProxy(host: HostName, { downloadRateLimit }: EagleOptions = {}): Promise<void> {
+  async startProxy(host: HostName, { downloadRateLimit, limitSize }: EagleOptions = {}): Promise<void> {
     const { net, origin, rig } = this.#arena;
     const proxy = await this.#startApp("proxy", host, {
       registries: { [origin]: { plainHTTP: true } },
@@ -72,6 +77,7 @@ export class Eagle implements Contender {
         seeders: [`${net.address("seed")}:${seederPort}`],
         rootDirectory: rig.path(`proxy-${host}`),
         minFree: "1M",
+        ...(limitSize && { limitSize: String(limitSize) }),
         ...(downloadRateLimit && { downloadRateLimit: String(downloadRateLimit) }),
       },
     });
@@ -85,6 +91,19 @@ export class Eagle implements Contender {
       ...["-q", "--noproxy", "*", "-sS", "-f", "-o", "/dev/null", "-H", "content-type: application/json"],
       ...["-d", JSON.stringify({ url }), `http://127.0.0.1:${seederPort}/metainfo.MetaInfo/GetMetaInfo`],
     ]);
+  }
+
+  /** Has all hosts and the seeder remove blobs. @throws Error when one does not. */
+  async drop(blobs: readonly Pick<BlobFile, "digest">[]): Promise<void> {
+    const { rig } = this.#arena;
+    const roots = [rig.path("seeder"), ...[...this.#proxies.keys()].map((host) => rig.path(`proxy-${host}`))];
+    const requests = roots.flatMap((rootDirectory) =>
+      blobs.map(async (blob) => {
+        const isDone = await requestRemoval({ rootDirectory, id: hexOf(blob) }, new AbortController().signal);
+        if (!isDone) throw new Error(`${rootDirectory} keeps ${blob.digest}, which it was to remove`);
+      }),
+    );
+    await Promise.all(requests);
   }
 
   receiver(host: HostName): Process | undefined {

@@ -3,10 +3,12 @@
  */
 
 import { linkSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../../rig/eagle.ts";
 import { type HostName, Net, type Traffic } from "../../rig/netns.ts";
 import type { Rig } from "../../rig/rig.ts";
+import type { Ballast } from "../ballast.ts";
 import type { BlobFile } from "../blob-files.ts";
 import { startNginx } from "../nginx.ts";
 import { cpuSecondsOf, peakMemory, watchIdle, watchOthers } from "../usage.ts";
@@ -15,17 +17,21 @@ import { startBadPeer } from "./bad-peer-host.ts";
 import { BitTorrent } from "./bittorrent.ts";
 import { lowerBound } from "./bound.ts";
 import type { ClientName, SwarmCase } from "./cases.ts";
-import { type Arena, blobPath, type Contender, type Pull } from "./contender.ts";
+import { type Arena, type Contender, originFile, type Pull } from "./contender.ts";
 import { Direct } from "./direct.ts";
 import { Eagle } from "./eagle.ts";
+import { limitFor, warmUp } from "./warm-up.ts";
 
 /** What a run is told besides its case. */
 export interface RunOptions {
   runtime: Runtime;
   blobs: readonly BlobFile[];
-  /** A blob that Eagle's hosts pull before the clock starts: a host that runs for a while has its code compiled. */
-  warmUp?: BlobFile | undefined;
+  /** Bytes of other blobs that Eagle's hosts pull before the clock starts. @default 0 */
+  warmUp?: number;
+  /** Where the files go. */
   directory?: string | undefined;
+  /** In that directory. */
+  ballast?: Ballast | undefined;
   profile?: string | undefined;
 }
 
@@ -69,9 +75,9 @@ const fastRate = 2000;
 
 /** Runs it. @throws Error when a host does not get the right bytes. */
 export async function runSwarm(spec: SwarmCase, client: ClientName, options: RunOptions): Promise<RunFigures> {
-  const { hosts: count, rate, size, blobs, slowRate, misdeed } = spec;
-  const needs = size * blobs * (count + 3) + (options.warmUp?.size ?? 0) * (count + 2);
-  await using rig = createWorkspace({ needs, parent: options.directory });
+  const { hosts: count, rate, slowRate, misdeed } = spec;
+  const { ballast } = options;
+  await using rig = createWorkspace({ needs: needsOf(spec, options), parent: options.directory, ballast });
   const net = await Net.create(rig, {
     hosts: count + (misdeed ? 1 : 0),
     rate,
@@ -79,12 +85,12 @@ export async function runSwarm(spec: SwarmCase, client: ClientName, options: Run
     ...(spec.loss !== undefined && { loss: spec.loss }),
   });
   const hosts = net.hosts.slice(0, count);
-  const origin = await startOrigin(rig, net, [...options.blobs, ...(options.warmUp ? [options.warmUp] : [])]);
+  const origin = await startOrigin(rig, net, options.blobs);
   const arena: Arena = { rig, net, hosts, origin, ...options };
-  const contender = await setUp(client, arena, spec);
-  if (contender instanceof Eagle && options.warmUp) await pullBefore(contender, hosts, options.warmUp);
+  const contender = await setUp(client, arena, { ...spec, warmUp: options.warmUp ?? 0 });
   if (slowRate !== undefined) net.shape(hosts.at(-1)!, slowRate);
   const badPeer = misdeed && (await startBadPeer(arena, net.hosts.at(-1)!, misdeed));
+  await ballast?.fill(bytesOf(spec) * (count + 1));
   await sleep(1000);
   const pulls = await Promise.all(hosts.map(async (host) => [host, await contender.arm(host)] as const));
   const figures = await measure(spec, client, arena, contender, pulls);
@@ -92,12 +98,23 @@ export async function runSwarm(spec: SwarmCase, client: ClientName, options: Run
   return { ...figures, badRequests: badPeer?.requests() };
 }
 
+/** Bytes that the files of a run take at most: as much at each host and the seeder, and some to spare. */
+export function needsOf(spec: SwarmCase, { warmUp = 0 }: Pick<RunOptions, "warmUp">): number {
+  const measured = bytesOf(spec);
+  return (warmUp > 0 ? limitFor(measured) : measured) * (spec.hosts + 1) + measured * 2;
+}
+
+function bytesOf({ size, blobs }: Pick<SwarmCase, "size" | "blobs">): number {
+  return size * blobs;
+}
+
 /** nginx that serves the blobs under a registry's paths. @returns its host and port. */
 export async function startOrigin(rig: Rig, net: Net, blobs: readonly BlobFile[]): Promise<string> {
   const root = rig.path("origin");
   for (const blob of blobs) {
-    mkdirSync(`${root}/v2/bench/blobs`, { recursive: true });
-    linkSync(blob.path, `${root}${blobPath(blob)}`);
+    const file = originFile(rig, blob);
+    mkdirSync(dirname(file), { recursive: true });
+    linkSync(blob.path, file);
   }
   const address = `${net.address("origin")}:5000`;
   startNginx(rig, { listen: address, root }, (command, words) => net.start("origin", command, words));
@@ -114,17 +131,12 @@ export async function startOrigin(rig: Rig, net: Net, blobs: readonly BlobFile[]
   return address;
 }
 
-/** All hosts pull a blob that is not measured, as hosts that run for a while have. */
-export async function pullBefore(eagle: Eagle, hosts: readonly HostName[], blob: BlobFile): Promise<void> {
-  const pulls = await Promise.all(hosts.map((host) => eagle.arm(host, [blob])));
-  for (const pull of pulls) pull.go();
-  await Promise.all(pulls.map(({ done }) => done));
-}
-
-async function setUp(client: ClientName, arena: Arena, { cold, rate }: SwarmCase): Promise<Contender> {
+async function setUp(client: ClientName, arena: Arena, spec: SwarmCase & { warmUp: number }): Promise<Contender> {
+  const { cold, rate } = spec;
   if (client === "direct") return new Direct(arena);
   if (client !== "eagle") return BitTorrent.start(arena, client);
-  const eagle = await Eagle.start(arena);
+  const eagle = await Eagle.start(arena, spec.warmUp > 0 ? { limitSize: limitFor(bytesOf(spec)) } : {});
+  await warmUp(eagle, arena, spec.warmUp);
   if (!cold) {
     const { net, blobs } = arena;
     for (const host of ["origin", "seed"] as const) net.shape(host, fastRate);

@@ -5,6 +5,7 @@ import { rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Runtime } from "../../rig/eagle.ts";
 import { Net } from "../../rig/netns.ts";
+import { Ballast } from "../ballast.ts";
 import { makeBlobFile } from "../blob-files.ts";
 import { figure, median } from "../statistics.ts";
 import { formatTable } from "../table.ts";
@@ -14,16 +15,14 @@ import type { SingleCase } from "./cases.ts";
 import { type Arena, blobPath } from "./contender.ts";
 import { Eagle } from "./eagle.ts";
 import { armCurl } from "./gated-curl.ts";
-import { pullBefore, startOrigin } from "./run.ts";
+import { startOrigin } from "./run.ts";
+import { limitFor, warmUp as pullOthers } from "./warm-up.ts";
 
 interface Times {
   total: number;
   firstByte: number;
   idle: number;
 }
-
-/** Blobs that a host pulls before, one after the other: code that runs for the first time costs the first of them. */
-const PULLS_BEFORE = 4;
 
 /** Runs both in turn. @returns a table of the medians. */
 export async function runSingle(
@@ -43,20 +42,22 @@ export async function runSingle(
     warmUp: number;
   },
 ): Promise<string> {
-  await using shelf = createWorkspace({ needs: size * 4 + warmUp * 3, parent: directory });
+  // The host and the seeder; before, and never at once, what curl fetches.
+  const needs = (warmUp > 0 ? limitFor(size) : size) * 2 + size;
+  await using shelf = createWorkspace({ needs: size + needs, parent: directory });
   const blob = makeBlobFile(shelf.dir, { size, seed: name });
-  const others = Array.from({ length: warmUp > 0 ? PULLS_BEFORE : 0 }, (_, index) =>
-    makeBlobFile(shelf.dir, { size: Math.ceil(warmUp / PULLS_BEFORE), seed: `before ${index} ${name}` }),
-  );
+  await using ballast = Ballast.open(dirname(shelf.dir));
+  await ballast.fill(needs);
   const direct: Times[] = [];
   const eagle: Times[] = [];
   for (let run = 0; run < runs; run++) {
-    await using rig = createWorkspace({ needs: size * 2 + warmUp * 2, parent: dirname(shelf.dir) });
+    await using rig = createWorkspace({ needs, parent: dirname(shelf.dir), ballast });
     const net = await Net.create(rig, { hosts: 1, rate });
-    const origin = await startOrigin(rig, net, [blob, ...others]);
+    const origin = await startOrigin(rig, net, [blob]);
     const arena: Arena = { rig, net, hosts: net.hosts, blobs: [blob], origin, runtime, profile };
-    const started = await Eagle.start(arena);
-    for (const other of others) await pullBefore(started, net.hosts, other);
+    const started = await Eagle.start(arena, warmUp > 0 ? { limitSize: limitFor(size) } : {});
+    await pullOthers(started, arena, warmUp);
+    await ballast.fill(size);
     const output = rig.path("direct.bin");
     const curl = await armCurl(arena, "h1", {
       url: `http://${origin}${blobPath(blob)}`,
@@ -67,6 +68,7 @@ export async function runSingle(
     curl.go();
     direct.push({ ...(await curl.done), idle: idleDirect() });
     await rm(output);
+    await ballast.fill(size * 2);
     const pull = await started.arm("h1");
     const idle = watchIdle();
     pull.go();
