@@ -24,6 +24,8 @@ function state(count: number, changes: Partial<NextState> = {}): NextState {
     served: new Uint32Array(count),
     servedAt: new Float64Array(count),
     repeatAfterMs: 300,
+    lostAfterMs: 300,
+    toldOf: [],
     now: 10_000,
     ...changes,
   };
@@ -90,4 +92,17 @@ test("a long run of asked pieces is passed over, to the last piece", () => {
     asked.delete(count - 1);
     assert.deepEqual(chooseNext(state(count, { asked })), { kind: "piece", piece: count - 1 });
   }
+});
+
+test("a piece of which nobody told goes out again sooner than one that gets around", () => {
+  const given = state(2, {
+    served: Uint32Array.of(1, 1),
+    servedAt: Float64Array.of(9_000, 9_000),
+    repeatAfterMs: 2000,
+    lostAfterMs: 800,
+    toldOf: Uint8Array.of(1, 0),
+  });
+  assert.deepEqual(chooseNext(given), { kind: "piece", piece: 1 });
+  assert.deepEqual(chooseNext({ ...given, asked: set(2, [1]) }), { kind: "later", at: 11_000 });
+  assert.deepEqual(chooseNext({ ...given, now: 9_500 }), { kind: "later", at: 9_800 });
 });

@@ -16,8 +16,11 @@ export interface NextState {
   readonly served: ArrayLike<number>;
   /** Monotonic ms when each was served last. */
   readonly servedAt: ArrayLike<number>;
-  /** A piece served less than so many ms ago is not served again. */
+  /** A piece served less than so many ms ago is not served again... */
   readonly repeatAfterMs: number;
+  /** ...nor, where no other asker told of it (`toldOf` is 0), less than so many: it may be lost. */
+  readonly lostAfterMs: number;
+  readonly toldOf: ArrayLike<number>;
   /** Monotonic ms. */
   readonly now: number;
   /**
@@ -36,7 +39,7 @@ export type NextChoice =
   | { readonly kind: "nothing" };
 
 export function chooseNext(state: NextState): NextChoice {
-  const { have, asked, served, servedAt, now } = state;
+  const { have, asked, served, now } = state;
   const { want } = state;
   if (want !== undefined && have.has(want) && !asked.has(want) && !tooSoon(want, state)) {
     return { kind: "piece", piece: want };
@@ -54,7 +57,7 @@ export function chooseNext(state: NextState): NextChoice {
     if (!have.has(piece)) continue;
     const times = served[piece] ?? 0;
     if (times >= least) continue;
-    const again = (servedAt[piece] ?? 0) + state.repeatAfterMs;
+    const again = againAt(piece, state);
     if (times > 0 && again > now) {
       if (soonest === undefined || again < soonest) soonest = again;
       continue;
@@ -68,6 +71,11 @@ export function chooseNext(state: NextState): NextChoice {
 }
 
 /** Whether the piece went out a moment ago. */
-function tooSoon(piece: number, { served, servedAt, repeatAfterMs, now }: NextState): boolean {
-  return (served[piece] ?? 0) > 0 && (servedAt[piece] ?? 0) + repeatAfterMs > now;
+function tooSoon(piece: number, state: NextState): boolean {
+  return (state.served[piece] ?? 0) > 0 && againAt(piece, state) > state.now;
+}
+
+/** When a piece that was served may be served again. */
+function againAt(piece: number, { servedAt, toldOf, repeatAfterMs, lostAfterMs }: NextState): number {
+  return (servedAt[piece] ?? 0) + (toldOf[piece] ? repeatAfterMs : lostAfterMs);
 }

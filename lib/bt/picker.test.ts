@@ -30,6 +30,16 @@ function state(count: number, changes: Partial<PickState> = {}): PickState {
   };
 }
 
+/** Numbers of which the first, which decides between the earliest and the rarest, is given. */
+function beginningWith(first: number, random: () => number): () => number {
+  let drawn = false;
+  return () => {
+    if (drawn) return random();
+    drawn = true;
+    return first;
+  };
+}
+
 function randomState(random: () => number): PickState {
   const count = 1 + Math.floor(random() * 130);
   const share = random();
@@ -59,7 +69,8 @@ test("never a piece that is here, not offered, of unknown hash, or under way in 
   let picks = 0;
   for (let round = 0; round < 3000; round++) {
     const given = randomState(random);
-    const piece = pickPiece(given);
+    const isEarly = round % 2 === 0;
+    const piece = pickPiece({ ...given, random: beginningWith(isEarly ? 0.49 : 0.5, random) });
     const free = (index: number) =>
       given.offered.has(index) && !given.have.has(index) && given.known.has(index) && !given.flights.has(index);
     if (piece === undefined) {
@@ -87,7 +98,9 @@ test("never a piece that is here, not offered, of unknown hash, or under way in 
     if (urgent !== undefined) assert.equal(piece, urgent, "what a reader waits for comes first");
     else if (!under) {
       for (let index = 0; index < given.have.length; index++) {
-        if (free(index)) assert.ok(given.availability[piece]! <= given.availability[index]!, "rarest first");
+        if (!free(index)) continue;
+        if (isEarly) assert.ok(piece <= index, "the earliest first");
+        else assert.ok(given.availability[piece]! <= given.availability[index]!, "rarest first");
       }
     }
   }
@@ -97,12 +110,29 @@ test("never a piece that is here, not offered, of unknown hash, or under way in 
 test("ties are broken evenly", () => {
   const random = prng(22);
   const counts = new Array<number>(40).fill(0);
-  const given = state(40, { random, have: bits(40, (piece) => piece % 4 === 0) });
-  for (let round = 0; round < 6000; round++) counts[pickPiece(given)!]!++;
+  const given = state(40, { have: bits(40, (piece) => piece % 4 === 0) });
+  for (let round = 0; round < 6000; round++) {
+    counts[pickPiece({ ...given, random: beginningWith(0.5, random) })!]!++;
+  }
   for (let piece = 0; piece < 40; piece++) {
     if (piece % 4 === 0) assert.equal(counts[piece], 0);
     else assert.ok(counts[piece]! > 120 && counts[piece]! < 300, `piece ${piece}: ${counts[piece]} of 200`);
   }
+});
+
+test("half of the choices are the earliest piece, so that a body moves, and half the rarest", () => {
+  const given = state(40, {
+    random: prng(23),
+    availability: Uint16Array.from({ length: 40 }, (_, piece) => 40 - piece),
+  });
+  let [early, rare] = [0, 0];
+  for (let round = 0; round < 2000; round++) {
+    const piece = pickPiece(given);
+    if (piece === 0) early++;
+    else if (piece === 39) rare++;
+  }
+  assert.equal(early + rare, 2000);
+  assert.ok(Math.abs(early - rare) < 200, `${early} early, ${rare} rare`);
 });
 
 test("the endgame asks again for the oldest late piece only", () => {

@@ -1,7 +1,8 @@
 /**
  * Which piece to ask a source for. A pure function of what is known: the product, its tests and the simulator run
- * the same code. Rarest first with ties broken at random spreads pieces; what a reader waits for comes before it;
- * the endgame asks a second source for a piece that is late by the swarm's own measure (docs/design.md, "Picker").
+ * the same code. Rarest first with ties broken at random spreads pieces, and every other choice is the earliest, so that
+ * bodies and digests follow the download; what a reader waits for comes before both; the endgame asks a second source
+ * for a piece that is late by the swarm's own measure (docs/design.md, "How pieces are chosen").
  * @module
  */
 import { type Bitfield, inPieceOrder } from "./bitfield.ts";
@@ -39,6 +40,11 @@ export interface PickState {
   random(): number;
 }
 
+/**
+ * So many choices in all are of the earliest piece instead of the rarest. By rarity alone a body hardly moves before the
+ * end, and then a host hashes and sends most of a blob at once; in order alone all hosts want the same pieces.
+ */
+const EARLY = 0.5;
 /** A piece is late when it takes this many median piece times. */
 const LATE = 2.5;
 /** But never before this, ms: on a fast line the median is shorter than the hiccups of a busy host. */
@@ -66,19 +72,23 @@ export function pickPiece(state: PickState): number | undefined {
     const under = flights.get(piece);
     if (!under || isLate(under, latenessOf(state))) return piece;
   }
-  return rarest(state) ?? latest(state);
+  return fresh(state) ?? latest(state);
 }
 
 function latenessOf(state: PickState): Lateness {
   return { medianMs: state.medianMs, now: state.now, endgame: isEndgame(state) };
 }
 
-/** Looks at 32 pieces at a time, and at single ones only where there is something to choose. */
-function rarest(state: PickState): number | undefined {
+/**
+ * The earliest or the rarest piece that nobody was asked for.
+ * Looks at 32 pieces at a time, and at single ones only where there is something to choose.
+ */
+function fresh(state: PickState): number | undefined {
   const { flights, availability } = state;
   const offered = state.offered.words;
   const have = state.have.words;
   const known = state.known.words;
+  let isEarly: boolean | undefined;
   let best: number | undefined;
   let rarity = Number.POSITIVE_INFINITY;
   let ties = 0;
@@ -91,6 +101,8 @@ function rarest(state: PickState): number | undefined {
       const piece = index * 32 + bit;
       const sources = availability[piece] ?? 0;
       if (sources > rarity || flights.has(piece)) continue;
+      isEarly ??= state.random() < EARLY;
+      if (isEarly) return piece;
       ties = sources < rarity ? 1 : ties + 1;
       rarity = sources;
       if (ties === 1 || state.random() * ties < 1) best = piece;

@@ -67,3 +67,20 @@ test("what an asker was sent half a minute ago is forgotten, but not what it was
   served.note(21, 55_000, "a");
   assert.deepEqual(served.sentSince("a", 0), [21, 20]);
 });
+
+test("a piece is lost when the others tell of it so late as they never do", () => {
+  const served = new ServedPieces(COUNT);
+  for (const asker of ["a", "b", "c"]) served.heard(asker, fieldOf(), 0);
+  assert.equal(served.lostAfterMs(20), served.repeatAfterMs(20), "nothing is known");
+  for (let piece = 0; piece < 30; piece++) {
+    served.note(piece, piece * 10, "a");
+    served.heard("b", fieldOf(...Array(piece + 1).keys()), piece * 10 + 100);
+    served.heard("c", fieldOf(...Array(piece + 1).keys()), piece * 10 + 500);
+  }
+  assert.equal(served.lostAfterMs(20), 200);
+  assert.equal(served.lostAfterMs(300), 600, "it takes its time to get to the first of them");
+  served.note(30, 300, "a");
+  assert.deepEqual([...served.toldOf.subarray(28, 32)], [1, 1, 0, 0]);
+  served.note(29, 400, "c");
+  assert.equal(served.toldOf[29], 0, "served again");
+});

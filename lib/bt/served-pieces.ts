@@ -12,6 +12,8 @@ const MAX_ASKERS = 4096;
 const MAX_BYTES = 16 * 1024 * 1024;
 /** No repeat before so many times what it takes the median piece from here to another asker. */
 const REPEAT = 4;
+/** A piece counts as lost when so many times what it takes the first of the others have passed and none of them told. */
+const LOST = 2;
 /** The no-repeat time before that is known, ms. */
 const FIRST_REPEAT_MS = 1000;
 /** Nor longer than this, ms: a repeat must not come after the wait for it. */
@@ -31,14 +33,19 @@ export class ServedPieces {
   readonly times: Uint32Array;
   /** When each piece was served last. */
   readonly at: Float64Array;
+  /** 1 for each piece of which somebody else told since it was served last: it gets around. */
+  readonly toldOf: Uint8Array;
   readonly #askers = new Map<string, Asker>();
   readonly #maxAskers: number;
   readonly #spread = new RunningMedian(63);
+  /** Ms until the first of the others told. */
+  readonly #firstTold = new RunningMedian(63);
 
   /** @param count Pieces of the blob. */
   constructor(count: number) {
     this.times = new Uint32Array(count);
     this.at = new Float64Array(count);
+    this.toldOf = new Uint8Array(count);
     this.#maxAskers = Math.min(MAX_ASKERS, Math.ceil((MAX_BYTES * 8) / Math.max(1, count)));
   }
 
@@ -52,6 +59,13 @@ export class ServedPieces {
   repeatAfterMs(pieceMs: number | undefined): number {
     const ms = this.#spread.value ?? pieceMs;
     return ms === undefined ? FIRST_REPEAT_MS : Math.min(REPEAT * ms, MAX_REPEAT_MS);
+  }
+
+  /** The same for a piece of which nobody else told yet. The host that got it may be gone. */
+  lostAfterMs(pieceMs: number | undefined): number {
+    const ms = this.#firstTold.value;
+    const repeat = this.repeatAfterMs(pieceMs);
+    return ms === undefined ? repeat : Math.min(repeat, LOST * Math.max(ms, pieceMs ?? 0));
   }
 
   /** An asker tells what it has or asked others for. */
@@ -72,6 +86,8 @@ export class ServedPieces {
         // What was served before it came it fetches late.
         if (this.times[piece]! > 0 && this.at[piece]! >= known.since && !known.sent.has(piece)) {
           this.#spread.add(now - this.at[piece]!);
+          if (this.toldOf[piece] === 0) this.#firstTold.add(now - this.at[piece]!);
+          this.toldOf[piece] = 1;
         }
       }
     }
@@ -81,6 +97,7 @@ export class ServedPieces {
   note(piece: number, at: number, asker: string | undefined): void {
     this.times[piece]! += 1;
     this.at[piece] = at;
+    this.toldOf[piece] = 0;
     if (asker !== undefined) this.#askers.get(asker)?.sent.add(piece, at);
   }
 

@@ -205,6 +205,8 @@ export class Uploader {
       served: served.times,
       servedAt: served.at,
       repeatAfterMs,
+      lostAfterMs: served.lostAfterMs(this.#median.value),
+      toldOf: served.toldOf,
       now,
       want: query.want,
     });

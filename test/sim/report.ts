@@ -23,6 +23,8 @@ export interface Summary {
   readonly announces: number;
   /** Haves told, by piece. */
   readonly haves: number;
+  /** Share of the blob that a host holds and its client cannot read yet, since a piece before it is missing. */
+  readonly unread: number;
 }
 
 export function summarize({ scenario, hosts, boundMs, totals, seederSent }: Result): Summary {
@@ -46,6 +48,7 @@ export function summarize({ scenario, hosts, boundMs, totals, seederSent }: Resu
     seederRequests: totals.seederRequests / count,
     announces: totals.announces / count,
     haves: totals.haves / count / Math.ceil(scenario.size / scenario.pieceLength),
+    unread: totals.unread / count / Math.ceil(scenario.size / scenario.pieceLength),
   };
 }
 
@@ -64,6 +67,7 @@ const header = [
   "to seeder",
   "announces",
   "haves/piece",
+  "unread %",
 ];
 
 /** A table with a row for each run. */
@@ -82,6 +86,7 @@ export function renderResults(runs: readonly { name: string; result: Result }[])
       summary.seederRequests.toFixed(1),
       summary.announces.toFixed(1),
       summary.haves.toFixed(1),
+      (100 * summary.unread).toFixed(1),
     ];
   });
   return renderTable(rows, { header, align: header.map((_, column) => (column === 0 ? "left" : "right")) });

@@ -152,6 +152,7 @@ export class SimDownload {
     if (!this.have.add(piece)) totals.wasted += bytes;
     else {
       this.#readOn(piece);
+      totals.unread += this.have.count / this.have.length - this.#demand.position / this.#swarm.layout.size;
       tellings.push(transfer);
     }
     const copies = this.flights.get(piece);

@@ -131,6 +131,8 @@ export class SimSeeder {
       served: this.served.times,
       servedAt: this.served.at,
       repeatAfterMs: this.served.repeatAfterMs(this.#median.value),
+      lostAfterMs: this.served.lostAfterMs(this.#median.value),
+      toldOf: this.served.toldOf,
       now,
       want,
     });

@@ -29,6 +29,8 @@ export interface Totals {
   displaced: number;
   /** Haves told, by hosts and by piece. */
   haves: number;
+  /** Of each piece's arrival: the share of the blob that is there and cannot be read yet. */
+  unread: number;
 }
 
 /** See the module. */
@@ -63,6 +65,7 @@ export function noTotals(): Totals {
     refusals: 0,
     displaced: 0,
     haves: 0,
+    unread: 0,
   };
 }
 
