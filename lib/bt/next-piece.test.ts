@@ -25,7 +25,7 @@ function state(count: number, changes: Partial<NextState> = {}): NextState {
     servedAt: new Float64Array(count),
     repeatAfterMs: 300,
     lostAfterMs: 300,
-    toldOf: [],
+    mayBeLost: () => false,
     now: 10_000,
     ...changes,
   };
@@ -94,13 +94,13 @@ test("a long run of asked pieces is passed over, to the last piece", () => {
   }
 });
 
-test("a piece of which nobody told goes out again sooner than one that gets around", () => {
+test("a piece that may be lost goes out again sooner than one that gets around", () => {
   const given = state(2, {
     served: Uint32Array.of(1, 1),
     servedAt: Float64Array.of(9_000, 9_000),
     repeatAfterMs: 2000,
     lostAfterMs: 800,
-    toldOf: Uint8Array.of(1, 0),
+    mayBeLost: (piece) => piece === 1,
   });
   assert.deepEqual(chooseNext(given), { kind: "piece", piece: 1 });
   assert.deepEqual(chooseNext({ ...given, asked: set(2, [1]) }), { kind: "later", at: 11_000 });

@@ -18,9 +18,9 @@ export interface NextState {
   readonly servedAt: ArrayLike<number>;
   /** A piece served less than so many ms ago is not served again... */
   readonly repeatAfterMs: number;
-  /** ...nor, where no other asker told of it (`toldOf` is 0), less than so many: it may be lost. */
+  /** ...nor, where it may be lost, less than so many. */
   readonly lostAfterMs: number;
-  readonly toldOf: ArrayLike<number>;
+  mayBeLost(piece: number): boolean;
   /** Monotonic ms. */
   readonly now: number;
   /**
@@ -76,6 +76,6 @@ function tooSoon(piece: number, state: NextState): boolean {
 }
 
 /** When a piece that was served may be served again. */
-function againAt(piece: number, { servedAt, toldOf, repeatAfterMs, lostAfterMs }: NextState): number {
-  return (servedAt[piece] ?? 0) + (toldOf[piece] ? repeatAfterMs : lostAfterMs);
+function againAt(piece: number, state: NextState): number {
+  return (state.servedAt[piece] ?? 0) + (state.mayBeLost(piece) ? state.lostAfterMs : state.repeatAfterMs);
 }

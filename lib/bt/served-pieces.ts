@@ -14,6 +14,8 @@ const MAX_BYTES = 16 * 1024 * 1024;
 const REPEAT = 4;
 /** A piece counts as lost when so many times what it takes the first of the others have passed and none of them told. */
 const LOST = 2;
+/** And when so many tellings of others have passed: where few ask, silence says little. */
+const MANY = 24;
 /** The no-repeat time before that is known, ms. */
 const FIRST_REPEAT_MS = 1000;
 /** Nor longer than this, ms: a repeat must not come after the wait for it. */
@@ -33,19 +35,23 @@ export class ServedPieces {
   readonly times: Uint32Array;
   /** When each piece was served last. */
   readonly at: Float64Array;
-  /** 1 for each piece of which somebody else told since it was served last: it gets around. */
-  readonly toldOf: Uint8Array;
   readonly #askers = new Map<string, Asker>();
   readonly #maxAskers: number;
   readonly #spread = new RunningMedian(63);
   /** Ms until the first of the others told. */
   readonly #firstTold = new RunningMedian(63);
+  /** 1 for each piece of which somebody else told since it was served last: it gets around. */
+  readonly #toldOf: Uint8Array;
+  /** How often askers told something; and how often when each piece was served last. */
+  #tellings = 0;
+  readonly #tellingsAt: Float64Array;
 
   /** @param count Pieces of the blob. */
   constructor(count: number) {
     this.times = new Uint32Array(count);
     this.at = new Float64Array(count);
-    this.toldOf = new Uint8Array(count);
+    this.#toldOf = new Uint8Array(count);
+    this.#tellingsAt = new Float64Array(count);
     this.#maxAskers = Math.min(MAX_ASKERS, Math.ceil((MAX_BYTES * 8) / Math.max(1, count)));
   }
 
@@ -61,7 +67,12 @@ export class ServedPieces {
     return ms === undefined ? FIRST_REPEAT_MS : Math.min(REPEAT * ms, MAX_REPEAT_MS);
   }
 
-  /** The same for a piece of which nobody else told yet. The host that got it may be gone. */
+  /** Whether many have told what they have since a piece was served, and none of them told of it. */
+  mayBeLost(piece: number): boolean {
+    return this.#toldOf[piece] === 0 && this.#tellings - this.#tellingsAt[piece]! >= MANY;
+  }
+
+  /** What `repeatAfterMs` is for a piece that may be lost: the host that got it may be gone. */
   lostAfterMs(pieceMs: number | undefined): number {
     const ms = this.#firstTold.value;
     const repeat = this.repeatAfterMs(pieceMs);
@@ -76,6 +87,7 @@ export class ServedPieces {
       return;
     }
     this.#remember(asker, known);
+    this.#tellings += 1;
     for (let word = 0; word < asked.words.length; word++) {
       let fresh = inPieceOrder(asked.words[word]! & ~known.told.words[word]!);
       while (fresh !== 0) {
@@ -86,8 +98,8 @@ export class ServedPieces {
         // What was served before it came it fetches late.
         if (this.times[piece]! > 0 && this.at[piece]! >= known.since && !known.sent.has(piece)) {
           this.#spread.add(now - this.at[piece]!);
-          if (this.toldOf[piece] === 0) this.#firstTold.add(now - this.at[piece]!);
-          this.toldOf[piece] = 1;
+          if (this.#toldOf[piece] === 0) this.#firstTold.add(now - this.at[piece]!);
+          this.#toldOf[piece] = 1;
         }
       }
     }
@@ -97,7 +109,8 @@ export class ServedPieces {
   note(piece: number, at: number, asker: string | undefined): void {
     this.times[piece]! += 1;
     this.at[piece] = at;
-    this.toldOf[piece] = 0;
+    this.#toldOf[piece] = 0;
+    this.#tellingsAt[piece] = this.#tellings;
     if (asker !== undefined) this.#askers.get(asker)?.sent.add(piece, at);
   }
 

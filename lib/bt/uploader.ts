@@ -206,7 +206,7 @@ export class Uploader {
       servedAt: served.at,
       repeatAfterMs,
       lostAfterMs: served.lostAfterMs(this.#median.value),
-      toldOf: served.toldOf,
+      mayBeLost: (piece) => served.mayBeLost(piece),
       now,
       want: query.want,
     });

@@ -132,7 +132,7 @@ export class SimSeeder {
       servedAt: this.served.at,
       repeatAfterMs: this.served.repeatAfterMs(this.#median.value),
       lostAfterMs: this.served.lostAfterMs(this.#median.value),
-      toldOf: this.served.toldOf,
+      mayBeLost: (piece) => this.served.mayBeLost(piece),
       now,
       want,
     });
