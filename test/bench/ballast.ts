@@ -12,10 +12,10 @@ import { setImmediate as turn } from "node:timers/promises";
 const tmpfs = 0x01021994;
 /** Of what is available, the most that a ballast takes: the processes need memory too. */
 const mostOfAvailable = 0.6;
-/** How often it looks whether files have grown, ms. */
-const lookMs = 10;
-/** Free beyond what files need between two looks, bytes. What is free for seconds is taken back: so, little. */
-const ahead = 16 * 1024 * 1024;
+/** How often it looks whether files have grown, ms. A look costs a third of a millisecond, most of it for waking up. */
+const lookMs = 50;
+/** Free beyond the files at each look, bytes: more than they grow until the next. Not much more: it is taken back. */
+const ahead = 64 * 1024 * 1024;
 /** Written at once, bytes. */
 const step = 1024 * 1024;
 /** Steps without a turn of the event loop. */
