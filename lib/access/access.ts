@@ -8,6 +8,7 @@
  */
 import { isOutOfDescriptors } from "../http/client-error.ts";
 import { hedged } from "../http/hedged.ts";
+import { withPatience } from "../http/patience.ts";
 import type { Logger } from "../log/log.ts";
 import type { Digest } from "../registry/digest.ts";
 import { RegistryError } from "../registry/errors.ts";
@@ -240,8 +241,9 @@ export class AccessChecker {
         query.kind === "manifest"
           ? this.#origins.headManifest(upstream, repository, digest, { caller, signal })
           : this.#origins.headBlob(upstream, repository, digest, { caller, signal });
-      const patience = { afterMs: timeout / 2, signal: AbortSignal.timeout(timeout) };
-      const { status, size, challenge } = await hedged(ask, patience);
+      const { status, size, challenge } = await withPatience(timeout, (signal) =>
+        hedged(ask, { afterMs: timeout / 2, signal }),
+      );
       if (status === 429 || status >= 500)
         throw new RegistryError("unavailable", `${upstream.name} answered ${status}`, { status });
       const at = this.#now();

@@ -11,6 +11,7 @@ import https from "node:https";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import { HttpClientError, isOutOfDescriptors, toClientError } from "./client-error.ts";
+import { afterPatience } from "./patience.ts";
 import { ResponseBody } from "./response-body.ts";
 
 export { HttpClientError, type HttpClientErrorCode } from "./client-error.ts";
@@ -26,7 +27,7 @@ export interface HttpResponse {
   body: Readable;
 }
 
-/** Options of {@link HttpClient}. Durations are milliseconds. */
+/** Options of {@link HttpClient}. Durations are milliseconds, the first two as patience.ts counts them. */
 export interface HttpClientOptions {
   /** Longest wait for a TCP (and TLS) connection. @default 5000 */
   connectTimeoutMs?: number;
@@ -157,7 +158,7 @@ export class HttpClient {
 
     let connected = false;
     let answer: ResponseBody | undefined;
-    let connectTimer: ReturnType<typeof setTimeout> | undefined;
+    let endConnectWait = () => {};
 
     const fail = (error: unknown) => {
       clearTimers();
@@ -185,10 +186,10 @@ export class HttpClient {
       this.#onTimeout(bound);
       fail(new HttpClientError("timeout", `${what}: ${text}`));
     };
-    const headersTimer = setTimeout(() => late("header", `no answer within ${headersMs} ms`), headersMs);
+    const endHeadersWait = afterPatience(headersMs, () => late("header", `no answer within ${headersMs} ms`));
     const clearTimers = () => {
-      clearTimeout(headersTimer);
-      clearTimeout(connectTimer);
+      endHeadersWait();
+      endConnectWait();
     };
     signal?.addEventListener("abort", onAbort);
     this.#running.add(onAbort);
@@ -199,10 +200,10 @@ export class HttpClient {
         return;
       }
       const connectMs = this.#connectTimeoutMs;
-      connectTimer = setTimeout(() => late("dial", `no connection within ${connectMs} ms`), connectMs);
+      endConnectWait = afterPatience(connectMs, () => late("dial", `no connection within ${connectMs} ms`));
       socket.once(url.protocol === "https:" ? "secureConnect" : "connect", () => {
         connected = true;
-        clearTimeout(connectTimer);
+        endConnectWait();
       });
     });
     request.on("error", fail);

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { afterPatience } from "./patience.ts";
+
 /**
  * The first answer of one question, or of two when the first has none after `afterMs`. The other is given up.
  * @param ask Its signal aborts when its answer is not wanted, or not wanted any more.
@@ -22,15 +24,13 @@ export async function hedged<T>(
     return answer;
   };
   const first = attempt();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<"late">((resolve) => {
-    timer = setTimeout(resolve, afterMs, "late");
-  });
+  const late = Promise.withResolvers<"late">();
+  const end = afterPatience(afterMs, () => late.resolve("late"));
   try {
-    const answer = await Promise.race([first.then((value) => ({ value })), late]);
+    const answer = await Promise.race([first.then((value) => ({ value })), late.promise]);
     if (answer !== "late") return answer.value;
     return await Promise.any([first, attempt()]).catch(() => first);
   } finally {
-    clearTimeout(timer);
+    end();
   }
 }

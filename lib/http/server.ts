@@ -180,10 +180,16 @@ export async function serve(options: ServeOptions): Promise<Listener> {
   };
 }
 
+/**
+ * Connections that the kernel may complete ahead of this process; it takes fewer if net.core.somaxconn says so. Node
+ * accepts one in each turn of its loop: a burst beyond its own default, 511, is refused where turns are long.
+ */
+const BACKLOG = 4096;
+
 function listening(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: BACKLOG }, () => {
       server.removeListener("error", reject);
       resolve();
     });

@@ -6,6 +6,7 @@
  */
 import type { ClusterHttp } from "../cluster/cluster-http.ts";
 import type { HttpResponse } from "../http/client.ts";
+import { withPatience } from "../http/patience.ts";
 import { readBytes } from "../http/read-bytes.ts";
 import { type Logger, silentLogger } from "../log/log.ts";
 import { type Digest, isDigest, parseDigest } from "../registry/digest.ts";
@@ -93,9 +94,11 @@ export class SeederManifests {
       if (!lease) return undefined;
       asked.add(lease.endpoint);
       const seeder = this.#seeders[lease.endpoint]!;
-      const late = AbortSignal.timeout(Math.max(1, Math.ceil(Math.min(this.#attemptMs, end - this.#now()))));
+      const patienceMs = Math.max(1, Math.ceil(Math.min(this.#attemptMs, end - this.#now())));
       try {
-        const answer = await this.#attempt(seeder, question, AbortSignal.any([signal, late]));
+        const answer = await withPatience(patienceMs, (late) =>
+          this.#attempt(seeder, question, AbortSignal.any([signal, late])),
+        );
         lease.answered();
         return answer;
       } catch (error) {

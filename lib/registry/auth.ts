@@ -36,12 +36,6 @@ interface Token {
   readonly usableUntil: number;
 }
 
-interface Flight {
-  readonly promise: Promise<Token | undefined>;
-  readonly controller: AbortController;
-  waiters: number;
-}
-
 const maxAnswerBytes = 256 * 1024;
 /** A token server that said no is believed for so long, ms: the many requests of one pull ask it once. */
 const refusalMs = 5000;
@@ -55,7 +49,7 @@ export class Authenticator {
   readonly #tokens: LRUCache<string, Token>;
   /** Questions a token server said no to, until when. */
   readonly #refused: LRUCache<string, number>;
-  readonly #flights = new Map<string, Flight>();
+  readonly #flights = new Map<string, Promise<Token | undefined>>();
 
   /**
    * @param init.now monotonic clock, ms
@@ -104,9 +98,7 @@ export class Authenticator {
     const cached = this.#fromCache(key);
     if (cached !== undefined) return cached;
     if ((this.#refused.get(key) ?? Number.NEGATIVE_INFINITY) > this.#now()) return undefined;
-    const token = await this.#join(key, signal, (flightSignal) =>
-      this.#fetch(realm, bearer, upstream, credentials, flightSignal),
-    );
+    const token = await this.#join(key, signal, () => this.#fetch(realm, bearer, upstream, credentials));
     return token === undefined ? undefined : this.#authorization(key, token, true);
   }
 
@@ -133,39 +125,26 @@ export class Authenticator {
     return { header: `Bearer ${token.value}`, fresh, forget };
   }
 
-  /** Single flight by key: one caller leaving does not disturb the others, the last one leaving ends the exchange. */
+  /** Single flight by key. It goes on when its callers leave: its token is for whoever asks next. */
   async #join(
     key: string,
     signal: AbortSignal | undefined,
-    fetch: (signal: AbortSignal) => Promise<Token | undefined>,
+    fetch: () => Promise<Token | undefined>,
   ): Promise<Token | undefined> {
     let flight = this.#flights.get(key);
     if (flight === undefined) {
-      const controller = new AbortController();
-      const promise = fetch(controller.signal).then((token) => {
-        if (token === undefined) this.#refused.set(key, this.#now() + refusalMs);
-        else this.#tokens.set(key, token);
-        return token;
-      });
-      const started: Flight = { promise, controller, waiters: 0 };
-      flight = started;
-      this.#flights.set(key, started);
-      const landed = () => {
-        if (this.#flights.get(key) === started) this.#flights.delete(key);
-      };
-      promise.then(landed, landed);
+      flight = fetch()
+        .then((token) => {
+          if (token === undefined) this.#refused.set(key, this.#now() + refusalMs);
+          else this.#tokens.set(key, token);
+          return token;
+        })
+        .finally(() => this.#flights.delete(key));
+      // Those who wait hear of its failure; there may be none left.
+      flight.catch(() => {});
+      this.#flights.set(key, flight);
     }
-    const joined = flight;
-    joined.waiters++;
-    try {
-      return await abortable(joined.promise, signal);
-    } finally {
-      joined.waiters--;
-      if (joined.waiters === 0) {
-        if (this.#flights.get(key) === joined) this.#flights.delete(key);
-        joined.controller.abort();
-      }
-    }
+    return await abortable(flight, signal);
   }
 
   async #fetch(
@@ -173,13 +152,10 @@ export class Authenticator {
     challenge: Challenge,
     upstream: Upstream,
     credentials: Credentials | undefined,
-    signal: AbortSignal,
   ): Promise<Token | undefined> {
     const started = this.#now();
     const timeout = new AbortController();
     const timer = setTimeout(() => timeout.abort(), this.#timeoutMs);
-    const abort = () => timeout.abort();
-    signal.addEventListener("abort", abort, { once: true });
     const what = `token server ${realm.origin} of ${upstream.name}`;
     try {
       const { url, ...request } = tokenRequest(realm, challenge, credentials);
@@ -209,13 +185,12 @@ export class Authenticator {
       }
       throw new RegistryError(registryErrorCode(status), `${what} answered ${status}`, { status });
     } catch (error) {
-      if (timeout.signal.aborted && !signal.aborted) {
+      if (timeout.signal.aborted) {
         throw new RegistryError("timeout", `${what} did not answer within ${this.#timeoutMs} ms`, { cause: error });
       }
-      throw toRegistryError(error, what, signal);
+      throw toRegistryError(error, what);
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener("abort", abort);
     }
   }
 }

@@ -134,9 +134,10 @@ export class CountingProxy {
     this.#streamFault = undefined;
   }
 
-  /** Bytes of bodies of blob GETs sent, of one digest or of all. */
+  /** Bytes of blobs sent, of one digest or of all; the words of a refusal are none. */
   blobBytes(digest?: string): number {
-    return this.blobReads(digest).reduce((sum, { bytes }) => sum + bytes, 0);
+    const served = this.blobReads(digest).filter(({ status }) => status !== undefined && status < 300);
+    return served.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** GET requests for blobs, of one digest or of all. */

@@ -13,12 +13,14 @@ import { resilientSource } from "../../../lib/bt/resilient-source.ts";
 import { impatientMs } from "../../../lib/bt/time-bounds.ts";
 import type { Handle } from "../../../lib/cache/index.ts";
 import { rangeResponse } from "../../../lib/http/file-response.ts";
+import { hedged } from "../../../lib/http/hedged.ts";
+import { afterPatience, withPatience } from "../../../lib/http/patience.ts";
 import { parseRange } from "../../../lib/http/ranges.ts";
 import type { Digest } from "../../../lib/registry/digest.ts";
 import { type OciErrorCode, ociError } from "../../../lib/registry/errors.ts";
 import type { Upstream } from "../../../lib/registry/upstreams.ts";
 import type { ProxyParts } from "../cmd/parts.ts";
-import { callerOf, passThrough, unavailable } from "./pass-through.ts";
+import { passThrough, readerOf, unavailable } from "./pass-through.ts";
 
 /** When so much of the time to the first byte is over, the answer begins without one. */
 const BEGIN_SHARE = 0.9;
@@ -74,7 +76,7 @@ async function fromSwarm(request: Request, query: BlobAnswer, parts: ProxyParts)
     repository,
     digest,
     // Unless the origin said that this caller may, its credentials must not bring in what is then offered to anyone.
-    caller: vouched ? callerOf(request, upstream) : { kind: "anonymous" },
+    caller: vouched ? readerOf(request, upstream) : { kind: "anonymous" },
     bounds: parts.bounds,
   });
   // Without the origin's word there is what others offer to anyone: that is public by their word.
@@ -156,11 +158,18 @@ async function begin(blob: LiveBlob, request: Request, query: BlobAnswer, parts:
   };
   const waiting = first();
   // However long the registry thought about the caller, others get a moment.
-  const end = Math.max(began + firstByteMs * BEGIN_SHARE, performance.now() + impatience);
-  const left = () => Math.max(0, end - performance.now());
-  const isHere = await within(waiting, told === undefined ? impatience : left());
-  if (!isHere && blob.size === undefined) told ??= await sizeTold(blob, request, query, { ms: left(), parts });
-  if (!isHere && !(await within(waiting, left()))) parts.metrics.timeouts.inc({ bound: "first_byte" });
+  let left = Math.max(began + firstByteMs * BEGIN_SHARE - performance.now(), impatience);
+  const wait = async (ms: number) => {
+    left -= ms;
+    return await within(waiting, ms);
+  };
+  const isHere = await wait(told === undefined ? Math.min(impatience, left) : left);
+  if (!isHere && blob.size === undefined && told === undefined) {
+    const asked = performance.now();
+    told = await sizeTold(blob, request, query, { ms: left, parts });
+    left = Math.max(0, left - (performance.now() - asked));
+  }
+  if (!isHere && !(await wait(left))) parts.metrics.timeouts.inc({ bound: "first_byte" });
   if (blob.size !== undefined && told !== undefined && blob.size !== told) {
     throw new BlobError("unavailable", `${blob.digest}: the registry says ${told} bytes, the seeder ${blob.size}`);
   }
@@ -169,7 +178,9 @@ async function begin(blob: LiveBlob, request: Request, query: BlobAnswer, parts:
 
 /**
  * An answer needs a size: that of the blob as it arrives, or of the registry, which may give it while its bytes keep
- * others waiting.
+ * others waiting. A registry that let the caller have the blob is heard out: the request that would go past Eagle instead
+ * would ask it just the same.
+ * @param ms Left for the first byte.
  */
 async function sizeTold(
   blob: LiveBlob,
@@ -177,16 +188,24 @@ async function sizeTold(
   { upstream, repository, digest, verdict }: BlobAnswer,
   { ms, parts }: { ms: number; parts: ProxyParts },
 ): Promise<number> {
-  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(Math.ceil(ms))]);
-  const arrived = blob.waitFor(() => blob.size !== undefined, signal).then(() => blob.size!);
-  const asked = async () => {
-    const caller = callerOf(request, upstream);
-    const { size } = await parts.origins.headBlob(upstream, repository, digest, { caller, signal });
+  const arrived = async (signal: AbortSignal) => {
+    await blob.waitFor(() => blob.size !== undefined, signal);
+    return blob.size!;
+  };
+  const asked = async (signal: AbortSignal) => {
+    const caller = readerOf(request, upstream);
+    const ask = (signal: AbortSignal) => parts.origins.headBlob(upstream, repository, digest, { caller, signal });
+    const { size } = await hedged(ask, { afterMs: ms / 2, signal });
     if (size === undefined) throw new BlobError("unavailable", `${upstream.name} does not tell the size of ${digest}`);
     return size;
   };
+  const [ways, patienceMs] =
+    verdict.kind === "allowed" ? [[arrived, asked], Math.max(ms, parts.bounds.headerMs)] : [[arrived], ms];
   try {
-    return await Promise.any(verdict.kind === "allowed" ? [arrived, asked()] : [arrived]);
+    return await withPatience(patienceMs, async (late) => {
+      const signal = AbortSignal.any([request.signal, late]);
+      return await Promise.any(ways.map((way) => way(signal)));
+    });
   } catch (cause) {
     request.signal.throwIfAborted();
     throw blob.error ?? new BlobError("unavailable", `${digest}: nobody told its size in time`, { cause });
@@ -197,11 +216,11 @@ async function sizeTold(
 async function within(waiting: Promise<void>, ms: number): Promise<boolean> {
   waiting.catch(() => {});
   const late = Promise.withResolvers<false>();
-  const timer = setTimeout(late.resolve, Math.max(0, ms), false);
+  const end = afterPatience(Math.max(0, ms), () => late.resolve(false));
   try {
     return await Promise.race([waiting.then(() => true), late.promise]);
   } finally {
-    clearTimeout(timer);
+    end();
   }
 }
 
@@ -244,7 +263,8 @@ export async function direct(
   { origins, via, metrics }: ProxyParts,
 ): Promise<Response> {
   metrics.requests.inc({ result: "direct" });
-  const response = await passThrough(request, { origins, upstream, path: path + query, via });
+  const caller = readerOf(request, upstream);
+  const response = await passThrough(request, { origins, upstream, path: path + query, via, caller });
   response.headers.set("x-eagle-source", "origin");
   return response;
 }

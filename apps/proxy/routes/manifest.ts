@@ -10,7 +10,7 @@ import { createDigestHash, type Digest, isDigest, parseDigest } from "../../../l
 import { ociError } from "../../../lib/registry/errors.ts";
 import type { Upstream } from "../../../lib/registry/upstreams.ts";
 import type { ProxyParts } from "../cmd/parts.ts";
-import { passThrough, unavailable } from "./pass-through.ts";
+import { passThrough, readerOf, unavailable } from "./pass-through.ts";
 
 export interface ManifestRouteQuery {
   readonly upstream: Upstream;
@@ -51,7 +51,8 @@ export async function serveManifest(
   const { origins, via, metrics, log } = parts;
   const what = `manifest ${reference} of ${upstream.name}/${repository}`;
   const direct = async () => {
-    const answered = await passThrough(request, { origins, upstream, path: target, via });
+    const caller = readerOf(request, upstream);
+    const answered = await passThrough(request, { origins, upstream, path: target, via, caller });
     const response = isDigest(reference) ? checked(answered, parseDigest(reference)) : answered;
     response.headers.set("x-eagle-source", "origin");
     metrics.manifests.inc({ source: "direct" });

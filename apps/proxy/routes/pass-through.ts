@@ -31,13 +31,29 @@ export function callerOf(request: Request, upstream: Upstream): Caller {
 }
 
 /**
+ * In whose name a blob or manifest is read: as {@link callerOf}, but who shows no credentials gets what anyone may read,
+ * without having to fetch a token first.
+ */
+export function readerOf(request: Request, upstream: Upstream): Caller {
+  const caller = callerOf(request, upstream);
+  return caller.kind === "caller" && caller.authorization === undefined ? { kind: "anonymous" } : caller;
+}
+
+/**
  * Sends the request on. The answer is the registry's own; 502 or 504 with an OCI error body when there is none.
  * @param init.path Path and query at the registry.
+ * @param init.caller In whose name. @default callerOf(request, upstream)
  * @param init.via This proxy's entry for `Via`.
  */
 export async function passThrough(
   request: Request,
-  { origins, upstream, path, via }: { origins: OriginClient; upstream: Upstream; path: string; via: string },
+  {
+    origins,
+    upstream,
+    path,
+    via,
+    caller = callerOf(request, upstream),
+  }: { origins: OriginClient; upstream: Upstream; path: string; via: string; caller?: Caller },
 ): Promise<Response> {
   const headers: Record<string, string> = {};
   const ownHop = namedByConnection(request.headers);
@@ -49,7 +65,7 @@ export async function passThrough(
       method: request.method,
       path,
       headers,
-      caller: callerOf(request, upstream),
+      caller,
       ...(request.body ? { body: Readable.fromWeb(request.body as NodeReadableStream) } : {}),
       signal: request.signal,
     });
