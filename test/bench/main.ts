@@ -2,10 +2,12 @@
  * `npm run bench`: what one host's pull costs, beside the tools that do the same without Eagle, all in one run.
  * @module
  */
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { parseSize } from "../../lib/config/size.ts";
 import type { Runtime } from "../rig/eagle.ts";
 import { need } from "../rig/tools.ts";
+import { Ballast } from "./ballast.ts";
 import { describeMachine } from "./machine.ts";
 import { type Bench, prepare } from "./single/bench.ts";
 import { benchCold } from "./single/cold.ts";
@@ -64,7 +66,8 @@ async function benchRuntime(
   console.log(describeMachine(runtime, ["nginx", "aria2c", "curl"]));
   console.log(`blob      ${size / 2 ** 20} MiB, medians of ${runs}; Eagle under ${runtime}`);
   await using rig = createWorkspace({ needs: size * 6, parent: directory });
-  const bench: Bench = await prepare(rig, { size, runtime, runs });
+  await using ballast = Ballast.open(dirname(rig.dir));
+  const bench: Bench = { ...(await prepare(rig, { size, runtime, runs })), ballast };
   for (const name of names) {
     console.log(`\n${parts[name].title}`);
     console.log(await parts[name].run(bench));

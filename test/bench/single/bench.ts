@@ -7,6 +7,7 @@ import { pushBlob } from "../../rig/image.ts";
 import type { Process } from "../../rig/processes.ts";
 import { type Registry, startRegistry } from "../../rig/registry.ts";
 import type { Rig } from "../../rig/rig.ts";
+import type { Ballast } from "../ballast.ts";
 import { type BlobFile, makeBlobFile } from "../blob-files.ts";
 import { cpuSeconds } from "../usage.ts";
 
@@ -18,6 +19,8 @@ export interface Bench {
   runtime: Runtime;
   /** Times that each figure is measured. */
   runs: number;
+  /** For the files that are written while something is measured; see its module. */
+  ballast: Ballast;
 }
 
 /** One tracker, one seeder, one proxy, all fresh. */
@@ -33,7 +36,7 @@ const repository = "bench/blob";
 export async function prepare(
   rig: Rig,
   { size, runtime, runs }: { size: number; runtime: Runtime; runs: number },
-): Promise<Bench> {
+): Promise<Omit<Bench, "ballast">> {
   const registry = await startRegistry(rig);
   const blob = await pushNew({ rig, registry }, { size, seed: "bench" });
   return { rig, blob, registry, runtime, runs };
