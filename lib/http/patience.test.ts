@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { describe, mock, test } from "node:test";
+import { afterEach, beforeEach, describe, mock, test } from "node:test";
 import { afterPatience, type LoopMeter, withPatience } from "./patience.ts";
 
 /** Tells these shares, one for each period. */
@@ -8,18 +8,19 @@ function told(...shares: number[]): LoopMeter {
 }
 
 describe("patience", () => {
-  test("goes by the wall while this process has pauses", (t) => {
-    t.mock.timers.enable({ apis: ["setTimeout"] });
+  beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
+  afterEach(() => mock.timers.reset());
+
+  test("goes by the wall while this process has pauses", () => {
     const onLate = mock.fn();
     afterPatience(100, onLate, told(0.9));
-    t.mock.timers.tick(99);
+    mock.timers.tick(99);
     assert.equal(onLate.mock.callCount(), 0);
-    t.mock.timers.tick(1);
+    mock.timers.tick(1);
     assert.equal(onLate.mock.callCount(), 1);
   });
 
-  test("does not count what this process was too busy to hear, up to three times the bound", (t) => {
-    t.mock.timers.enable({ apis: ["setTimeout"] });
+  test("does not count what this process was too busy to hear, up to three times the bound", () => {
     for (const [shares, periods] of [
       [[1, 0.5], 2],
       [[1, 1, 0.5], 3],
@@ -29,31 +30,30 @@ describe("patience", () => {
       afterPatience(100, onLate, told(...shares));
       for (let period = 1; period <= periods; period++) {
         assert.equal(onLate.mock.callCount(), 0);
-        t.mock.timers.tick(100);
+        mock.timers.tick(100);
       }
       assert.equal(onLate.mock.callCount(), 1);
     }
   });
 
-  test("ends when it is told to", (t) => {
-    t.mock.timers.enable({ apis: ["setTimeout"] });
+  test("ends when it is told to", () => {
     const onLate = mock.fn();
     const end = afterPatience(100, onLate, told(1));
-    t.mock.timers.tick(100);
+    mock.timers.tick(100);
     end();
-    t.mock.timers.tick(1000);
+    mock.timers.tick(1000);
     assert.equal(onLate.mock.callCount(), 0);
   });
+});
 
-  test("as a signal: aborts what runs too long, and leaves the rest alone", async () => {
-    assert.equal(await withPatience(1000, async () => "in time"), "in time");
-    const waiting = withPatience(
-      5,
-      (signal) =>
-        new Promise((_, reject) => {
-          signal.addEventListener("abort", () => reject(signal.reason));
-        }),
-    );
-    await assert.rejects(waiting, { name: "TimeoutError" });
-  });
+test("patience as a signal: aborts what runs too long, and leaves the rest alone", async () => {
+  assert.equal(await withPatience(1000, async () => "in time"), "in time");
+  const waiting = withPatience(
+    5,
+    (signal) =>
+      new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
+      }),
+  );
+  await assert.rejects(waiting, { name: "TimeoutError" });
 });
