@@ -32,7 +32,7 @@ const ways = ["curl", "aria2", "eagle fresh", "eagle"] as const;
 type Way = (typeof ways)[number];
 
 /** Bytes of the other blob. */
-const WARM_UP = 512 * 2 ** 20;
+const WARM_UP = 128 * 2 ** 20;
 
 /** Runs all in turn. @returns a table of medians. */
 export async function benchReceive(bench: Bench): Promise<string> {
