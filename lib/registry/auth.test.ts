@@ -131,7 +131,7 @@ test("50 concurrent callers share one exchange, also its failure; the next call 
   );
 });
 
-test("callers that leave disturb nobody, and the token is there for the next one", async () => {
+test("a caller that leaves disturbs nobody; when the last one leaves, the token is there for the next", async () => {
   let release = () => {};
   await withTokens(
     (_req, res) => {
@@ -140,13 +140,23 @@ test("callers that leave disturb nobody, and the token is there for the next one
     async ({ auth, server }) => {
       const leaver = new AbortController();
       const left = auth.answer(upstream, challengeOf(server), { signal: leaver.signal });
+      const stays = auth.answer(upstream, challengeOf(server));
       while (server.seen.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
       leaver.abort();
       await assert.rejects(left, failsWith("aborted"));
-      const next = auth.answer(upstream, challengeOf(server));
+      release();
+      assert.strictEqual((await stays)?.header, "Bearer t");
+
+      const other = challengeOf(server, "repository:other:pull");
+      const last = new AbortController();
+      const alone = auth.answer(upstream, other, { signal: last.signal });
+      while (server.seen.length === 1) await new Promise((resolve) => setTimeout(resolve, 2));
+      last.abort();
+      await assert.rejects(alone, failsWith("aborted"));
+      const next = auth.answer(upstream, other);
       release();
       assert.strictEqual((await next)?.header, "Bearer t");
-      assert.strictEqual(server.seen.length, 1);
+      assert.strictEqual(server.seen.length, 2);
     },
   );
 });

@@ -154,14 +154,13 @@ export class Authenticator {
     credentials: Credentials | undefined,
   ): Promise<Token | undefined> {
     const started = this.#now();
-    const timeout = new AbortController();
-    const timer = setTimeout(() => timeout.abort(), this.#timeoutMs);
+    const timeout = AbortSignal.timeout(this.#timeoutMs);
     const what = `token server ${realm.origin} of ${upstream.name}`;
     try {
       const { url, ...request } = tokenRequest(realm, challenge, credentials);
       const { response } = await requestFollowing(this.#http, url, {
         ...request,
-        signal: timeout.signal,
+        signal: timeout,
         headersTimeoutMs: this.#timeoutMs,
         ...(upstream.ca === undefined ? {} : { ca: upstream.ca, caHost: upstream.base.hostname }),
         redirectLimit: 3,
@@ -185,12 +184,10 @@ export class Authenticator {
       }
       throw new RegistryError(registryErrorCode(status), `${what} answered ${status}`, { status });
     } catch (error) {
-      if (timeout.signal.aborted) {
+      if (timeout.aborted) {
         throw new RegistryError("timeout", `${what} did not answer within ${this.#timeoutMs} ms`, { cause: error });
       }
       throw toRegistryError(error, what);
-    } finally {
-      clearTimeout(timer);
     }
   }
 }

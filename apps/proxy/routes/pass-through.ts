@@ -24,7 +24,7 @@ const HOP_BY_HOP = new Set([
 ]);
 
 /** In whose name a request of a client goes to the registry: its own, or what the operator configured. */
-export function callerOf(request: Request, upstream: Upstream): Caller {
+function callerOf(request: Request, upstream: Upstream): Caller {
   const authorization = request.headers.get("authorization") ?? undefined;
   if (authorization === undefined && upstream.credentials) return { kind: "configured" };
   return { kind: "caller", authorization };
