@@ -65,9 +65,15 @@ async function peerWith(
   await live.done;
   live.isPublic = isPublic;
   const uploader = new Uploader();
+  const askers = new Set<string | undefined>();
   const app = peerRoutes({
     blobs: { peek: async () => ({ blob: live, source: "cache", release() {}, [Symbol.dispose]() {} }) },
-    uploader,
+    uploader: {
+      next(target, query) {
+        askers.add(query.asker);
+        return uploader.next(target, query);
+      },
+    },
     cluster,
     limiter: new RateLimiter(0),
     buffers: new BufferPool(CHUNK),
@@ -76,6 +82,8 @@ async function peerWith(
   return {
     address: { host: "127.0.0.1", port: listener.port } satisfies PeerAddress,
     url: new URL(listener.url),
+    /** Who asked for a piece of its choice. */
+    askers,
     async [Symbol.asyncDispose]() {
       await listener.close({ graceMs: 0 });
       await live.close();
@@ -188,6 +196,18 @@ test("from a seeder alone, by its metainfo and pieces", async () => {
   assert.equal(handle.blob.sourceOf(0), "seeder");
   assert.equal(origin.reads, 0);
   assert.equal(host.opened.length, 1);
+});
+
+test("a blob that was lost is fetched as another download, to which all of it is sent again", async () => {
+  await using dir = await tempDir();
+  await using seeder = await peerWith(dir.path, blob);
+  for (const downloads of [1, 2]) {
+    const empty = `${dir.path}/${downloads}`;
+    await using host = await hostOf(empty, { seeder: { url: seeder.url, events: () => told() } });
+    using handle = await host.client.acquire(blob.digest, request(down()));
+    await whole(handle.blob);
+    assert.equal(seeder.askers.size, downloads);
+  }
 });
 
 test("from a peer alone, whose metainfo the digest secures", async () => {

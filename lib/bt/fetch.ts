@@ -29,6 +29,7 @@ import { SourceError } from "./sources/source.ts";
 import type { TimeBounds } from "./time-bounds.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
+import { formatPeerHeader } from "./wire-format.ts";
 
 /** Peers remembered at most. */
 const MAX_KNOWN = 200;
@@ -100,6 +101,8 @@ export class Fetch {
   readonly #log: Logger;
   readonly #cluster: ClusterAuth;
   readonly #asPart: boolean;
+  /** The `Eagle-Peer` header of this fetch. */
+  readonly #self: string;
   /** All that were heard of. */
   readonly #peers = new Map<string, PeerEndpoint>();
   readonly #neighbourhood = new Neighbourhood<PeerEndpoint>({
@@ -126,7 +129,8 @@ export class Fetch {
     this.#log = context.log.child({ blob: blob.digest.toString() });
     this.#cluster = context.cluster ?? new ClusterAuth();
     this.#asPart = request.asPart ?? false;
-    const { tracker } = context;
+    const { tracker, peerId, peerPort: port } = context;
+    this.#self = formatPeerHeader({ peerId, port, download: crypto.randomUUID().slice(0, 8) });
     this.#announcer = tracker && new Announcer({ tracker, blob, log: this.#log });
     this.#feed = new MetainfoFeed({
       blob,
@@ -346,7 +350,7 @@ export class Fetch {
 
   /** Adds a source, or keeps it until the download begins. */
   #join(kind: "peer" | "seeder", endpoint: PeerEndpoint): void {
-    const { pool, peerId, peerPort, bounds } = this.#context;
+    const { pool, bounds } = this.#context;
     const { layout, digest } = this.#blob;
     if (!this.#download || !layout) {
       this.#waiting.push([kind, endpoint]);
@@ -356,8 +360,7 @@ export class Fetch {
     // A seeder that itself still downloads is told of by trackers as well; as a seeder it gives more.
     if (known && (known.kind === kind || kind === "peer")) return;
     if (known) this.#download.remove(known, new SourceError("aborted", `${known.name} is a seeder`));
-    const self = `${peerId};${peerPort}`;
-    const [cluster, asPart] = [this.#cluster, this.#asPart];
+    const [cluster, asPart, self] = [this.#cluster, this.#asPart, this.#self];
     const source = { kind, endpoint, digest: digest.toString(), layout, pool, cluster, asPart, self, bounds };
     this.#download.add(new HttpSource(source));
   }

@@ -106,6 +106,7 @@ async function offering({ isPublic = true, direct }: { isPublic?: boolean | unde
   const live = await arriving(of, dir.path);
   for (let piece = 0; piece < last; piece++) await live.store(piece, of.piece(piece), "origin");
   live.isPublic = isPublic;
+  const uploader = new Uploader();
   let held = 0;
   const init: PeerOfferInit = {
     blobs: {
@@ -120,7 +121,7 @@ async function offering({ isPublic = true, direct }: { isPublic?: boolean | unde
         return { blob: live, source: "cache", release, [Symbol.dispose]: release };
       },
     },
-    uploader: new Uploader(),
+    uploader,
     cluster,
     limiter: new RateLimiter(0),
     buffers: new BufferPool(CHUNK),
@@ -142,7 +143,7 @@ async function offering({ isPublic = true, direct }: { isPublic?: boolean | unde
     general: () => general,
     held: () => held,
     async [Symbol.asyncDispose]() {
-      init.uploader.close();
+      uploader.close();
       await listener.close({ graceMs: 0 });
       await live.close();
       await dir[Symbol.asyncDispose]();

@@ -27,7 +27,7 @@ export const LIST_TYPE = "application/x-ndjson";
 /** What a host needs to offer its blobs. */
 export interface PeerOfferInit {
   readonly blobs: { peek(digest: Digest, options?: { signal?: AbortSignal }): Promise<Handle<LiveBlob> | undefined> };
-  readonly uploader: Uploader;
+  readonly uploader: Pick<Uploader, "next">;
   /** Tells the cluster's own parts. @default everybody is a stranger */
   readonly cluster?: ClusterAuth;
   readonly limiter: RateLimiter;
@@ -180,13 +180,13 @@ export async function nextFor(
   let given: Upload | undefined;
   try {
     if (await hasLayout(blob, signal)) {
-      const asker = parsePeerHeader(header(HEADER.peer))?.peerId;
+      const peer = parsePeerHeader(header(HEADER.peer));
       given = await init.uploader.next(blob, {
         asked: bitfieldOf(blob, body),
         want: wholeNumber(header(HEADER.want)),
-        asker,
+        asker: peer && `${peer.peerId} ${peer.download ?? ""}`,
         // A host of Eagle asks by HTTP/1.1, and again as soon as it has what it was sent.
-        connection: asker && `${env.remoteAddress} ${env.remotePort}`,
+        connection: peer && `${env.remoteAddress} ${env.remotePort}`,
         signal,
       });
     }

@@ -51,6 +51,8 @@ test("what an asker was sent lately, and that thousands of askers cost no more t
   assert.deepEqual(served.sentSince("a", 15), [2]);
   assert.deepEqual(served.sentSince("a", 0), [2, 1]);
   assert.deepEqual(served.sentSince("nobody", 0), []);
+  served.lost(2, "a");
+  assert.deepEqual(served.sentSince("a", 0), [1], "what did not get there was not sent");
   for (let index = 0; index < 5000; index++) served.heard(`asker ${index}`, fieldOf(), 30);
   assert.deepEqual(served.sentSince("a", 0), [], "forgotten");
 });

@@ -115,8 +115,9 @@ export class ServedPieces {
   }
 
   /** It did not get there: nobody has it from here. */
-  lost(piece: number): void {
+  lost(piece: number, asker: string | undefined): void {
     if (this.times[piece]! > 0) this.times[piece]! -= 1;
+    if (asker !== undefined) this.#askers.get(asker)?.sent.delete(piece);
   }
 
   /** What the asker was sent since a moment. */
@@ -137,7 +138,7 @@ export class ServedPieces {
 
 /** What one asker was sent lately. To add and to ask costs the same however much that is. */
 class SentPieces {
-  /** Oldest first. */
+  /** Oldest first. Those count that `#at` knows. */
   readonly #entries: { piece: number; at: number }[] = [];
   /** When each was sent last. */
   readonly #at = new Map<number, number>();
@@ -152,11 +153,16 @@ class SentPieces {
     this.#at.set(piece, at);
   }
 
+  delete(piece: number): void {
+    this.#at.delete(piece);
+  }
+
   /** The latest first. */
   since(moment: number): number[] {
     const pieces: number[] = [];
     for (let index = this.#entries.length - 1; index >= 0 && this.#entries[index]!.at >= moment; index--) {
-      pieces.push(this.#entries[index]!.piece);
+      const { piece, at } = this.#entries[index]!;
+      if (this.#at.get(piece) === at) pieces.push(piece);
     }
     return pieces;
   }

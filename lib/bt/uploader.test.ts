@@ -192,6 +192,19 @@ test("two requests of one asker that want the same piece do not get it twice", a
   await target.close();
 });
 
+test("a piece that did not get there is sent to the same asker again, at once", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob, 1);
+  const uploader = new Uploader({ now: () => 0 });
+  for (let times = 0; times < 2; times++) {
+    const upload = await uploader.next(target, { asked: nothing(), asker: "a", signal: live() });
+    assert.equal(upload?.piece, 0);
+    upload.done("left");
+  }
+  await target.close();
+});
+
 test("a piece is on its way until its connection asks again, and keeps its slot so long", async () => {
   await using dir = await tempDir();
   const target = await arriving(blob, dir.path);

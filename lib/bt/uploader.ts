@@ -41,7 +41,7 @@ export interface NextQuery {
   readonly want?: number | undefined;
   /** What the request came by, where that asks for one thing after the other; see `Uploader`. */
   readonly connection?: string | undefined;
-  /** Who asks: pieces sent to it while a request of its own waited are not sent again for that request. */
+  /** Which download of which host asks: pieces sent to it while a request of its own waited are not sent again for that request. */
   readonly asker?: string | undefined;
   readonly signal: AbortSignal;
 }
@@ -235,7 +235,7 @@ export class Uploader {
       if (ended) return;
       ended = true;
       const { connection } = query;
-      if (end === "left") served.lost(piece);
+      if (end === "left") served.lost(piece, query.asker);
       if (end === "sent" && connection === undefined) this.#median.add(this.#now() - startedAt);
       // Who lacks nothing more will not ask again.
       if (end === "left" || connection === undefined || query.asked.count + 1 >= query.asked.length) return free();

@@ -11,7 +11,7 @@ export const HEADER = {
   piece: "eagle-piece",
   /** A piece the asker's reader waits for. */
   want: "eagle-want",
-  /** `<peer id, 40 hex>;<port>`: who asks, so that the answerer can ask back. */
+  /** Who asks, so that the answerer can ask back: see `PeerHeader`. */
   peer: "eagle-peer",
 } as const;
 
@@ -61,10 +61,24 @@ export function parseLine(text: string, count: number): AvailabilityLine {
   throw new Error("a line is neither have, add nor remove");
 }
 
-/** Reads an `Eagle-Peer` header. */
-export function parsePeerHeader(text: string | null | undefined): { peerId: string; port: number } | undefined {
-  const match = /^([0-9a-f]{40});([0-9]{1,5})$/.exec(text ?? "");
+/** An `Eagle-Peer` header: `<peer id>;<port>`, and `;<download>` where that is said. */
+export interface PeerHeader {
+  /** 40 hex. */
+  readonly peerId: string;
+  readonly port: number;
+  /** 8 hex, another for each time that the host fetches the blob: one that starts anew has nothing of what it had. */
+  readonly download?: string | undefined;
+}
+
+/** What `parsePeerHeader` reads. */
+export function formatPeerHeader({ peerId, port, download }: PeerHeader): string {
+  return download === undefined ? `${peerId};${port}` : `${peerId};${port};${download}`;
+}
+
+/** Reads an `Eagle-Peer` header; undefined when it is none. */
+export function parsePeerHeader(text: string | null | undefined): PeerHeader | undefined {
+  const match = /^([0-9a-f]{40});([0-9]{1,5})(?:;([0-9a-f]{8}))?$/.exec(text ?? "");
   if (!match) return undefined;
   const port = Number(match[2]);
-  return port > 0 && port < 65536 ? { peerId: match[1]!, port } : undefined;
+  return port > 0 && port < 65536 ? { peerId: match[1]!, port, download: match[3] } : undefined;
 }

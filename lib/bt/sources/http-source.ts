@@ -41,7 +41,7 @@ export interface HttpSourceInit {
   readonly cluster?: ClusterAuth | undefined;
   /** false: requests ask for what anyone may have. @default true */
   readonly asPart?: boolean;
-  /** The `Eagle-Peer` header of this host. */
+  /** The `Eagle-Peer` header of this download. */
   readonly self: string;
   readonly bounds?: TimeBounds;
 }
