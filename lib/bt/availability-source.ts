@@ -1,5 +1,5 @@
 /**
- * Tells another host what this one has of a blob: what is there, then what is added, within milliseconds.
+ * Tells another host what this one has of a blob: what is there, then what is added, as `tell-after.ts` says.
  * @module
  */
 import type { BodySource } from "../http/direct-body.ts";

@@ -155,11 +155,6 @@ export class Download {
     this.#schedule();
   }
 
-  /** Pieces under way; a fallback leaves them alone. */
-  inFlight(piece: number): boolean {
-    return this.#flights.byPiece.has(piece);
-  }
-
   /** @throws BlobError when the blob fails; the signal's reason when it aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const unsubscribe = this.#blob.subscribe((change) => this.#onBlobChange(change));

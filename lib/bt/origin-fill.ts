@@ -43,8 +43,6 @@ export interface OriginFillInit {
   /** Larger blobs are refused before anything is stored, bytes. */
   readonly maxSize: number;
   readonly signal: AbortSignal;
-  /** Ranges read at once, where the origin honours Range. @default 3 */
-  readonly streams?: number;
   /** Bytes the origin sent. */
   onBytes?(bytes: number): void;
 }
@@ -55,6 +53,8 @@ interface Filling extends OriginFillInit {
   buffers(): BufferPool;
 }
 
+/** Ranges read at once, where the origin honours Range. */
+const STREAMS = 2;
 /** Bytes of a range; larger for larger blobs, so that an origin sees some dozens of requests and not thousands. */
 const SEGMENT = { least: 8 * 1024 * 1024, most: 64 * 1024 * 1024, share: 1 / 16 };
 
@@ -77,7 +77,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
     // Each round reads what is missing; a second one only where another source gave up what it had begun.
     while (!blob.have!.full) {
       const plan = new SegmentPlan(blob);
-      const streams = ranged ? (init.streams ?? 2) : 1;
+      const streams = ranged ? STREAMS : 1;
       await Promise.all(Array.from({ length: streams }, () => fillSegments(blob, plan, inner)));
       await blob.waitFor(() => !isReviving(blob), signal);
     }
@@ -140,7 +140,7 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
   const end = read.ranged ? Math.min(layout.count, SEGMENT.least / layout.pieceLength) : layout.count;
   const segments = new SegmentPlan(blob);
   segments.claim({ first: 0, end });
-  const others = read.ranged ? (init.streams ?? 2) - 1 : 0;
+  const others = read.ranged ? STREAMS - 1 : 0;
   await Promise.all([
     consume(blob, read, { first: 0, end }, init),
     ...Array.from({ length: others }, () => fillSegments(blob, segments, init)),

@@ -31,7 +31,7 @@ const proxySection = section({
   staleTags: key(types.flag, {
     fallback: true,
     about:
-      "While a registry does not answer (no connection, 5xx), answer a tag by what it last stood for, with a `Warning`. A " +
+      "While a registry does not answer (no connection, no answer in time, 5xx, 429), answer a tag by what it last stood for, with a `Warning`. A " +
       "registry that says 401, 403 or 404 is always heard.",
   }),
   ...tlsKeys(),

@@ -33,7 +33,9 @@ export function sharingKeys({
         "only when no tracker of the one before answers. Port 6969 and path `/announce` may be left out.",
     }),
     advertise: optionalKey(types.host, {
-      about: "Host that others reach this one at. Not given: the address of the socket to the tracker.",
+      about:
+        "IP address that others reach this one at; trackers believe it of parts of the cluster alone (`cluster`). A name is " +
+        "of use only to seeders that share a bucket. Not given: the address of the socket to the tracker.",
       example: "10.1.2.3",
     }),
     zone: optionalKey(types.label, {

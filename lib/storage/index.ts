@@ -16,9 +16,6 @@ export const storageBackends = {
     (await import("./memory.ts")).openMemoryStorage(options),
 };
 
-/** A name that `storageBackends` knows. */
-export type StorageBackend = keyof typeof storageBackends;
-
 export { type FileStreamOptions, fileStream } from "./file-stream.ts";
 export { FsStorage } from "./fs.ts";
 export type { ObjectEntry, ObjectStore } from "./object-store.ts";

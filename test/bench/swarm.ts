@@ -23,7 +23,8 @@ const usage = `npm run bench:swarm -- [--case NAME]... [--clients a,b] [--runs N
   --list           the cases
   --case NAME      one case, or several; all of them when left out
   --clients LIST   of ${clientNames.join(", ")}; each case has its own list
-  --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls run once)
+  --runs N         runs of Eagle and the BitTorrent clients, the median counts (default 5; direct pulls in swarms and the
+                   cases of limits run once)
   --warm-up MIB    Eagle's hosts run and have pulled so much of other blobs before the clock starts, one of 64 MiB after
                    the other, and removed them; 0: processes that have just started (default 512)
   --size MIB       other blobs, MiB each

@@ -1,5 +1,5 @@
 /**
- * `npm run sim`: a swarm in virtual time, with the product's own decisions.
+ * `node test/sim/main.ts`: a swarm in virtual time, with the product's own decisions.
  * @module
  */
 import { parseArgs } from "node:util";
@@ -12,10 +12,10 @@ import { simulate } from "./simulation.ts";
 const usage = `node test/sim/main.ts [--hosts N] [--size SIZE] [--rate MBIT] [--KEY VALUE]... | --case NAME... | --case all
   --hosts N        hosts that want the blob (default 1000)
   --size SIZE      of the blob: bytes, or with K, M, G (default 1000000000)
-  --rate MBIT      of each host's line, each way; --seeder-rate and --origin-rate likewise (default 1000)
+  --rate MBIT      of each host's line, each way (default 1000); --seeder-rate and --origin-rate: as --rate when not given
   --case NAME      a case of the rig instead: ${rigCaseNames().join(", ")}; changed by further options
   --KEY VALUE      any other key of test/sim/scenario.ts in kebab case: --rtt-ms 20, --cold, --zones 4, --dying 2, --seed 7
-Ratios are of a host's time to the bound (size / rate); figures behind "waste" are means per host.
+Ratios are of a host's time to the bound (size / the slowest of its line, the seeder's and, cold, the origin's); figures behind "waste" are means per host.
 `;
 
 main(process.argv.slice(2));

@@ -45,7 +45,7 @@ export class SimSeeder {
     if (!scenario.cold) this.have.addAll();
   }
 
-  /** Begins to read the origin; four ranges at once make no difference here, since they share one line. */
+  /** Begins to read the origin; several ranges at once make no difference here, since they share one line. */
   start(): void {
     if (!this.#swarm.scenario.cold) return;
     const { clock, scenario, layout } = this.#swarm;

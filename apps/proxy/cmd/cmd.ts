@@ -18,7 +18,7 @@ export function run(args?: readonly string[], { command }: { command?: string } 
       command,
       about:
         "Registry mirror and HTTP proxy for the container engine of this host: blobs come from its cache, from other hosts, from a seeder, or from the registry.",
-      sections: "clientCfg, proxyCfg, registries",
+      sections: "clientCfg, proxyCfg, registries, cluster",
       load: loadProxyConfig,
       verbose: (config) => config.proxyCfg.verbose,
       start: startProxy,

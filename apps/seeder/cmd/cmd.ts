@@ -17,7 +17,7 @@ export function run(args?: readonly string[], { command }: { command?: string } 
       name: "seeder",
       command,
       about: "Reads blobs from registries once, makes their metainfo and is their first uploader.",
-      sections: "seederCfg, daemonCfg, registries",
+      sections: "seederCfg, daemonCfg, registries, cluster",
       load: loadSeederConfig,
       verbose: (config) => config.daemonCfg.verbose,
       start: startSeeder,

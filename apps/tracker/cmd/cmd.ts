@@ -17,7 +17,7 @@ export function run(args?: readonly string[], { command }: { command?: string } 
       name: "tracker",
       command,
       about: "Tells peers which other peers hold or are fetching a blob.",
-      sections: "trackerCfg",
+      sections: "trackerCfg, cluster",
       load: loadTrackerConfig,
       verbose: (config) => config.trackerCfg.verbose,
       start: startTracker,

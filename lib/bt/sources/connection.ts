@@ -171,11 +171,6 @@ export class Connection {
     return !this.#closed && !this.#exchange;
   }
 
-  /** This end's address, as the peer sees it where nobody translates addresses. */
-  get localAddress(): string | undefined {
-    return this.#socket.localAddress;
-  }
-
   /** Whether the last request that ended got the head of an answer. */
   get answered(): boolean {
     return this.#answered;

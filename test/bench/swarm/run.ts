@@ -156,7 +156,9 @@ async function measure(
   const { joinEveryMs = 0, slowRate, rate } = spec;
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
   const before = net.traffic();
-  const receivers = () => pulls.flatMap(([host]) => contender.receiver(host) ?? []);
+  const victims = new Set(spec.deaths ? pulls.slice(-spec.deaths.count).map(([host]) => host) : []);
+  // Who is killed takes its CPU time along.
+  const receivers = () => pulls.flatMap(([host]) => (victims.has(host) ? [] : (contender.receiver(host) ?? [])));
   const takenBefore = await takenBy(
     contender,
     pulls.map(([host]) => host),
@@ -165,7 +167,6 @@ async function measure(
   const seederCpuBefore = cpuSecondsOf(contender.seeders);
   const idle = watchIdle();
   const others = watchOthers();
-  const victims = new Set(spec.deaths ? pulls.slice(-spec.deaths.count).map(([host]) => host) : []);
   const startUp =
     client === "aria2" || client === "libtorrent" ? watchStart(net, before.get("seed")!.sent) : Promise.resolve(0);
   const ended = pulls.map(async ([host, pull], index) => {
