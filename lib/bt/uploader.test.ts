@@ -1,6 +1,6 @@
 /** @module Tests of the uploader: slots, waiting, leaving. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { Bitfield } from "./bitfield.ts";
 import { BlobError } from "./errors.ts";
 import type { LiveBlob } from "./live-blob.ts";
@@ -90,6 +90,77 @@ test("many parked requests for one blob do not starve another's", async () => {
   for (const one of await Promise.allSettled(parked)) assert.equal(one.status, "rejected");
   await empty.close();
   await full.close();
+});
+
+/** Requests of one asker each, for which there is nothing. */
+function parkAll(uploader: Uploader, target: LiveBlob, count: number, signal: AbortSignal): Promise<unknown> {
+  const asked = nothing();
+  for (let piece = 0; piece < blob.layout.count - 1; piece++) asked.add(piece);
+  const ask = (_: unknown, index: number) => uploader.next(target, { asked, asker: `parked ${index}`, signal });
+  return Promise.allSettled(Array.from({ length: count }, ask));
+}
+
+test("who comes late and lacks what is there does not wait behind those that wait for what is not", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob, 3);
+  const uploader = new Uploader();
+  const gone = new AbortController();
+  const parked = parkAll(uploader, target, 300, gone.signal);
+  const upload = await uploader.next(target, { asked: nothing(), asker: "late", signal: live() });
+  assert.equal(upload?.piece, 0);
+  upload?.done("sent");
+  gone.abort(new Error("left"));
+  await parked;
+  await target.close();
+});
+
+test("of many that wait for one blob all are looked at in turn", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob, 1);
+  let now = 0;
+  const uploader = new Uploader({ now: () => now });
+  const gone = new AbortController();
+  const first = await uploader.next(target, { asked: nothing(), asker: "first", signal: live() });
+  const parked = parkAll(uploader, target, 100, gone.signal);
+  let answered = false;
+  const late = uploader.next(target, { asked: nothing(), signal: live() }).finally(() => {
+    answered = true;
+  });
+  await turns();
+  assert.equal(answered, false, "the piece is on its way through the swarm");
+  now = 5000;
+  for (const piece of [1, 2]) {
+    await target.store(piece, blob.piece(piece), "origin");
+    await turns();
+  }
+  assert.equal(answered, true);
+  for (const upload of [first, await late]) upload!.done("sent");
+  gone.abort(new Error("left"));
+  await parked;
+  await target.close();
+});
+
+test("a piece that nobody takes from the system gives its slot back after a while", async () => {
+  await using dir = await tempDir();
+  const target = await arriving(blob, dir.path);
+  await fill(target, blob);
+  const uploader = new Uploader({ slots: 1 });
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const stuck = await uploader.next(target, { asked: nothing(), signal: live() });
+  const waiting = uploader.next(target, { asked: nothing(), signal: live() });
+  mock.timers.tick(5000);
+  mock.timers.reset();
+  const upload = await waiting;
+  assert.ok(upload);
+  for (const end of [upload, stuck!]) end.done("left");
+  const next = await uploader.next(target, { asked: nothing(), signal: live() });
+  assert.ok(next, "each slot is given back once");
+  const another = uploader.next(target, { asked: nothing(), signal: live() });
+  next.done("left");
+  (await another)!.done("left");
+  await target.close();
 });
 
 test("nothing for one that has or asked for all", async () => {

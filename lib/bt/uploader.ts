@@ -16,6 +16,8 @@ export const PARK_MS = 10_000;
 const HOLD = 2;
 /** Nor, before that is known, longer than this, ms. */
 const FIRST_HOLD_MS = 500;
+/** One that the system does not take, since nobody reads it, keeps its slot for so long, ms, or so many median times. */
+const UNSENT = { leastMs: 5000, medians: 8 };
 /** Connections of which it is known what is on its way to them. */
 const MAX_ON_THE_WAY = 4096;
 /** Blobs of which it is known what was served. */
@@ -24,7 +26,7 @@ const MAX_BLOBS = 64;
 const SAME_ASKER_MS = 2000;
 /** Requests that may wait at once, for the whole host. */
 const MAX_WAITING = 10_000;
-/** After so many requests for which a blob has nothing now, others for that blob are not looked at this time. */
+/** After so many requests for which a blob has nothing now, others for that blob are looked at the next time. */
 const MAX_MISSES = 64;
 
 /** A piece to send. `done` must be called when the system took it whole, or the asker left. */
@@ -109,6 +111,8 @@ export class Uploader {
     this.#waiting.add(waiter);
     if (query.asker !== undefined) this.#servedOf(blob).heard(query.asker, query.asked, waiter.since);
     this.#serve();
+    // It may lack what the many before it have.
+    if (this.#waiting.has(waiter) && this.#busy < this.#slots) this.#wakeAt(this.#look(waiter, waiter.since));
     try {
       return await promise;
     } finally {
@@ -158,7 +162,7 @@ export class Uploader {
   /** Gives free slots to those who wait, the first first. */
   #serve(): void {
     const now = this.#now();
-    const misses = new Map<LiveBlob, number>();
+    const missed = new Map<LiveBlob, Waiter[]>();
     let soonest = Number.POSITIVE_INFINITY;
     for (const waiter of this.#waiting) {
       const expires = waiter.since + PARK_MS;
@@ -168,24 +172,42 @@ export class Uploader {
         continue;
       }
       soonest = Math.min(soonest, expires);
-      if (this.#busy >= this.#slots) break;
-      const missed = misses.get(waiter.blob) ?? 0;
-      if (missed >= MAX_MISSES) continue;
-      const choice = this.#choose(waiter, now);
-      if (choice.kind === "later") {
-        waiter.putOff = true;
-        misses.set(waiter.blob, missed + 1);
-        soonest = Math.min(soonest, choice.at ?? Number.POSITIVE_INFINITY);
-        continue;
+      let misses = missed.get(waiter.blob);
+      if (this.#busy >= this.#slots || (misses?.length ?? 0) >= MAX_MISSES) continue;
+      soonest = Math.min(soonest, this.#look(waiter, now));
+      if (!this.#waiting.has(waiter)) continue;
+      if (!misses) {
+        misses = [];
+        missed.set(waiter.blob, misses);
       }
-      this.#waiting.delete(waiter);
-      waiter.resolve(
-        choice.kind === "piece" && !this.#isStale(waiter, choice.piece)
-          ? this.#begin(waiter, choice.piece, now)
-          : undefined,
-      );
+      misses.push(waiter);
+    }
+    for (const misses of missed.values()) {
+      if (misses.length < MAX_MISSES) continue;
+      // Behind the others, so that these are looked at as well.
+      for (const waiter of misses) this.#waiting.delete(waiter);
+      for (const waiter of misses) this.#waiting.add(waiter);
     }
     this.#wakeAt(soonest);
+  }
+
+  /**
+   * Gives a request what there is for it; there must be a slot.
+   * @returns When to look again, monotonic ms; for ever when it waits no more.
+   */
+  #look(waiter: Waiter, now: number): number {
+    const choice = this.#choose(waiter, now);
+    if (choice.kind === "later") {
+      waiter.putOff = true;
+      return Math.min(waiter.since + PARK_MS, choice.at ?? Number.POSITIVE_INFINITY);
+    }
+    this.#waiting.delete(waiter);
+    waiter.resolve(
+      choice.kind === "piece" && !this.#isStale(waiter, choice.piece)
+        ? this.#begin(waiter, choice.piece, now)
+        : undefined,
+    );
+    return Number.POSITIVE_INFINITY;
   }
 
   #choose({ blob, query, since }: Waiter, now: number): ReturnType<typeof chooseNext> {
@@ -223,7 +245,6 @@ export class Uploader {
     this.#busy += 1;
     let ended = false;
     let freed = false;
-    let timer: ReturnType<typeof setTimeout> | undefined;
     const free = () => {
       if (freed) return;
       freed = true;
@@ -231,9 +252,11 @@ export class Uploader {
       this.#busy -= 1;
       this.#serve();
     };
+    let timer = setTimeout(free, Math.max(UNSENT.leastMs, UNSENT.medians * (this.#median.value ?? 0)));
     const done = (end: "sent" | "left") => {
       if (ended) return;
       ended = true;
+      clearTimeout(timer);
       const { connection } = query;
       if (end === "left") served.lost(piece, query.asker);
       if (end === "sent" && connection === undefined) this.#median.add(this.#now() - startedAt);
