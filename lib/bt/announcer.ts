@@ -32,7 +32,7 @@ export class Announcer {
   }
 
   /** Announces until the signal aborts, then says how it ended. Never rejects. */
-  async run(onPeer: (peer: PeerAddress) => void, signal: AbortSignal): Promise<void> {
+  async run(onPeers: (peers: readonly PeerAddress[]) => void, signal: AbortSignal): Promise<void> {
     const key = swarmKey(this.#blob.digest.toString());
     let event: "started" | undefined = "started";
     try {
@@ -43,7 +43,7 @@ export class Announcer {
           return undefined;
         });
         this.#answered = true;
-        for (const peer of answer?.peers ?? []) onPeer(peer);
+        if (answer) onPeers(answer.peers);
         if (answer) event = undefined;
         await sleep(Math.min(answer?.intervalMs ?? RETRY_MS, MAX_INTERVAL_MS), signal);
       }

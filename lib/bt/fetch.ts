@@ -10,7 +10,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { MetaInfoClient } from "../rpc/client.ts";
 import { MetaInfoError } from "../rpc/errors.ts";
 import { MAX_INLINE_BYTES } from "../rpc/meta-info.ts";
-import type { TrackerClient } from "../tracker/client.ts";
+import type { PeerAddress, TrackerClient } from "../tracker/client.ts";
 import { Announcer } from "./announcer.ts";
 import type { BanList } from "./ban-list.ts";
 import type { Bitfield } from "./bitfield.ts";
@@ -31,7 +31,7 @@ import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
 import { formatPeerHeader } from "./wire-format.ts";
 
-/** Peers remembered at most. */
+/** Peers remembered at most, those that were heard of last. */
 const MAX_KNOWN = 200;
 /** With no source left that could deliver, the origin is asked after this, ms. */
 const ALONE_MS = 300;
@@ -108,6 +108,7 @@ export class Fetch {
   readonly #neighbourhood = new Neighbourhood<PeerEndpoint>({
     neighbours: () => this.#download?.neighbours() ?? [],
     medianMs: () => this.#download?.medianMs,
+    isBanned: (name) => this.#context.bans.has(name),
     follow: (peer) => this.#join("peer", peer),
     leave: (name) => {
       const source = this.#download?.find(name);
@@ -159,10 +160,10 @@ export class Fetch {
     }
   }
 
-  /** A peer that may have pieces, by a tracker's word; nothing happens when it is banned. */
-  addPeer(peer: PeerEndpoint & { peerId?: string }): void {
-    const known = this.#know(peer);
-    if (known) this.#neighbourhood.hearOf(authority(known), known);
+  /** Peers that may have pieces, by a tracker's word. */
+  #hearOf(peers: readonly PeerAddress[]): void {
+    const known = peers.flatMap((peer) => this.#know(peer) ?? []);
+    this.#neighbourhood.hearOf(known.map((peer) => [authority(peer), peer]));
   }
 
   /** A peer that follows this host's pieces: it is followed back. */
@@ -171,15 +172,18 @@ export class Fetch {
     if (known) this.#neighbourhood.welcome(authority(known), known);
   }
 
-  /** @returns Where the peer is; undefined when it is this host, banned or one too many */
+  /** @returns Where the peer is; undefined when it is this host, or banned */
   #know(peer: PeerEndpoint & { peerId?: string }): PeerEndpoint | undefined {
     const name = authority(peer);
     const { bans, peerId } = this.#context;
     if (peer.peerId === peerId || bans.has(name)) return undefined;
-    const known = this.#peers.get(name);
-    if (known || this.#peers.size >= MAX_KNOWN) return known;
     const endpoint = { host: peer.host, port: peer.port, secure: this.#cluster.scheme === "https" };
+    this.#peers.delete(name);
     this.#peers.set(name, endpoint);
+    for (const oldest of this.#peers.keys()) {
+      if (this.#peers.size <= MAX_KNOWN) break;
+      this.#peers.delete(oldest);
+    }
     return endpoint;
   }
 
@@ -220,7 +224,7 @@ export class Fetch {
     const isInline = (this.#blob.size ?? this.#request.size ?? Number.POSITIVE_INFINITY) <= MAX_INLINE_BYTES;
     if (isInline) await told.catch(() => {});
     if (signal.aborted || this.#blob.have?.full) return;
-    await announcer.run((peer) => this.addPeer(peer), signal);
+    await announcer.run((peers) => this.#hearOf(peers), signal);
   }
 
   /** Resolves never; rejects when the metainfo's way ends in an error that ends the fetch. */

@@ -4,7 +4,13 @@ import { Neighbourhood } from "./neighbourhood.ts";
 import { DEGREE, type Neighbour, SEEK } from "./neighbours.ts";
 
 /** A neighbourhood whose peers are their names. */
-function world() {
+function world({
+  random = () => 0,
+  isBanned = () => false,
+}: {
+  random?: () => number;
+  isBanned?: (name: string) => boolean;
+} = {}) {
   const clock = { now: 0 };
   const followed = new Map<string, Neighbour<string>>();
   const left: string[] = [];
@@ -29,39 +35,92 @@ function world() {
       left.push(name);
     },
     now: () => clock.now,
-    random: () => 0,
+    random,
+    isBanned,
   });
   const hearOf = (count: number) => {
-    for (let index = 0; index < count; index++) neighbourhood.hearOf(`peer-${index}`, `peer-${index}`);
+    neighbourhood.hearOf(Array.from({ length: count }, (_, index) => [`peer-${index}`, `peer-${index}`]));
   };
   const change = (name: string, facts: Partial<Neighbour<string>>) =>
     followed.set(name, { ...followed.get(name)!, ...facts });
   return { clock, followed, left, neighbourhood, hearOf, change };
 }
 
-test("the first that trackers name are followed, the rest wait", () => {
-  const { followed, hearOf } = world();
-  hearOf(50);
-  assert.deepEqual(
-    [...followed.keys()],
-    Array.from({ length: SEEK }, (_, index) => `peer-${index}`),
-  );
+test("any of those that a tracker names are followed, the rest wait", () => {
+  const picks = new Set<string>();
+  for (const random of [() => 0, () => 0.99]) {
+    const { followed, hearOf } = world({ random });
+    hearOf(50);
+    assert.equal(followed.size, SEEK);
+    for (const name of followed.keys()) picks.add(name);
+  }
+  assert.ok(picks.size > SEEK, "not the first of the answer's order");
+});
+
+test("before the download has begun to follow them they have their places as well", () => {
+  const { followed, neighbourhood, hearOf } = world();
+  hearOf(30);
+  const first = new Set(followed.keys());
+  followed.clear();
+  neighbourhood.hearOf([["late", "late"]]);
+  assert.equal(followed.size, 0);
+  assert.equal(first.size, SEEK);
 });
 
 test("a silent peer is left for one that waits, and rests", () => {
   const { clock, followed, left, neighbourhood, hearOf, change } = world();
-  hearOf(SEEK + 1);
+  hearOf(SEEK);
   clock.now = 6000;
   change("peer-3", { owingSince: 0 });
-  neighbourhood.review();
+  neighbourhood.hearOf([["other", "other"]]);
   assert.deepEqual(left, ["peer-3"]);
-  assert.ok(followed.has(`peer-${SEEK}`));
-  neighbourhood.hearOf("peer-3", "peer-3");
+  assert.ok(followed.has("other"));
+  neighbourhood.hearOf([["peer-3", "peer-3"]]);
   neighbourhood.welcome("peer-3", "peer-3");
   assert.ok(!followed.has("peer-3"));
   clock.now = 17_000;
   neighbourhood.welcome("peer-3", "peer-3");
   assert.ok(followed.has("peer-3"));
+});
+
+test("where all places are taken the slowest gives way to one that waits, and nobody to nobody", () => {
+  for (const guests of [0, DEGREE - SEEK]) {
+    const { clock, followed, left, neighbourhood, hearOf, change } = world();
+    hearOf(SEEK);
+    for (let index = 0; index < guests; index++) neighbourhood.welcome(`guest-${index}`, `guest-${index}`);
+    clock.now = 6000;
+    change("peer-3", { pieceMs: 700 });
+    change("peer-4", { pieceMs: 900 });
+    neighbourhood.review();
+    assert.deepEqual(left, []);
+    neighbourhood.hearOf([["other", "other"]]);
+    assert.deepEqual(left, ["peer-4"]);
+    assert.ok(followed.has("other"));
+    assert.equal(followed.size, SEEK + guests);
+  }
+});
+
+test("of many that wait the latest are remembered", () => {
+  const { followed, neighbourhood, hearOf } = world();
+  hearOf(SEEK);
+  neighbourhood.hearOf(Array.from({ length: 250 }, (_, index) => [`other-${index}`, `other-${index}`]));
+  for (const name of [...followed.keys()]) {
+    followed.delete(name);
+    neighbourhood.left(name);
+  }
+  neighbourhood.review();
+  assert.equal(followed.size, SEEK);
+  for (const name of followed.keys()) assert.ok(Number(name.replace("other-", "")) >= 50, name);
+});
+
+test("who is banned is neither followed nor kept", () => {
+  const banned = new Set(["peer-2"]);
+  const { followed, left, neighbourhood, hearOf } = world({ isBanned: (name) => banned.has(name) });
+  hearOf(5);
+  assert.ok(!followed.has("peer-2"));
+  banned.add("peer-1");
+  neighbourhood.review();
+  assert.deepEqual(left, ["peer-1"]);
 });
 
 test("a follower is followed back; of many the oldest neighbour gives way", () => {
@@ -71,23 +130,25 @@ test("a follower is followed back; of many the oldest neighbour gives way", () =
   for (let index = 0; index < DEGREE - SEEK; index++) neighbourhood.welcome(`guest-${index}`, `guest-${index}`);
   assert.equal(followed.size, DEGREE);
   assert.deepEqual(left, []);
+  const [oldest] = followed.keys();
   neighbourhood.welcome("late", "late");
   assert.ok(followed.has("late"));
-  assert.deepEqual(left, ["peer-0"]);
+  assert.deepEqual(left, [oldest]);
   assert.equal(followed.size, DEGREE);
 });
 
 test("a peer that ended by itself makes room, and comes back after a rest", () => {
   const { clock, followed, neighbourhood, hearOf } = world();
-  hearOf(SEEK + 5);
-  followed.delete("peer-0");
-  neighbourhood.left("peer-0");
-  neighbourhood.review();
+  hearOf(SEEK);
+  const [gone] = followed.keys();
+  followed.delete(gone!);
+  neighbourhood.left(gone!);
+  neighbourhood.hearOf([["other", "other"]]);
   assert.equal(followed.size, SEEK);
-  assert.ok(!followed.has("peer-0"));
+  assert.ok(!followed.has(gone!));
   clock.now = 20_000;
-  followed.delete("peer-1");
-  neighbourhood.left("peer-1");
-  neighbourhood.hearOf("peer-0", "peer-0");
-  assert.ok(followed.has("peer-0"));
+  followed.delete("other");
+  neighbourhood.left("other");
+  neighbourhood.hearOf([[gone!, gone!]]);
+  assert.ok(followed.has(gone!));
 });

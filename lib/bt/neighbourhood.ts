@@ -2,14 +2,14 @@
  * The peers that a download follows, and those it could follow: does what `neighbours.ts` says.
  * @module
  */
-import { chooseNeighbours, DEGREE, makeRoom, type Neighbour, SEEK } from "./neighbours.ts";
+import { chooseNeighbours, DEGREE, makeRoom, type Neighbour } from "./neighbours.ts";
 import { sleep } from "./sleep.ts";
 
 /** How often the peers are looked at, ms. */
 const REVIEW_MS = 1000;
 /** A peer that failed or was left is not followed again for this, ms. */
 const REST_MS = 10_000;
-/** Peers remembered that are not followed; of more the latest are forgotten. */
+/** Peers remembered that are not followed; of more those are forgotten that were heard of first. */
 const MAX_CANDIDATES = 200;
 
 /** What a neighbourhood needs. */
@@ -18,6 +18,8 @@ export interface NeighbourhoodInit<P> {
   neighbours(): readonly Neighbour<string>[];
   /** Median ms of the latest pieces; undefined before the first. */
   medianMs(): number | undefined;
+  /** Whether a peer must be neither followed nor kept. @default none */
+  isBanned?(name: string): boolean;
   follow(peer: P): void;
   /** Followed by `left`. */
   leave(name: string): void;
@@ -41,11 +43,10 @@ export class Neighbourhood<P> {
     this.#random = init.random ?? Math.random;
   }
 
-  /** A peer that somebody told of; trackers name the nearest first. */
-  hearOf(name: string, peer: P): void {
-    if (this.#followed.has(name)) return;
-    if (this.#followed.size < SEEK && !this.#rests(name)) this.#follow(name, peer);
-    else if (this.#candidates.size < MAX_CANDIDATES) this.#candidates.set(name, peer);
+  /** Peers of a tracker's answer, which is in order of their kinds and zones: any of them are followed, the rest wait. */
+  hearOf(peers: Iterable<readonly [name: string, peer: P]>): void {
+    for (const [name, peer] of peers) if (!this.#followed.has(name)) this.#remember(name, peer);
+    this.review();
   }
 
   /** A peer that follows this host is followed back; another leaves for it where there is no place. */
@@ -68,10 +69,13 @@ export class Neighbourhood<P> {
   review(): void {
     const now = this.#now();
     for (const [name, until] of this.#resting) if (until <= now) this.#resting.delete(name);
+    const isBanned = (name: string) => this.#init.isBanned?.(name) ?? false;
+    for (const name of [...this.#followed.keys()].filter(isBanned)) this.#leave(name);
+    for (const name of [...this.#candidates.keys()].filter(isBanned)) this.#candidates.delete(name);
     const candidates = [...this.#candidates.keys()].filter((name) => !this.#resting.has(name));
     const { drop, add } = chooseNeighbours({
-      neighbours: this.#init.neighbours(),
-      // Trackers know zones, and order what they tell by them.
+      neighbours: this.#neighbours(now),
+      // Trackers know zones, and tell of some peers of each kind.
       candidates: candidates.map((key) => ({ key, zone: "" })),
       zone: "",
       medianMs: this.#init.medianMs(),
@@ -90,6 +94,23 @@ export class Neighbourhood<P> {
     }
   }
 
+  /** Those that are followed, whether or not the download has begun to. */
+  #neighbours(now: number): Neighbour<string>[] {
+    const known = new Map(this.#init.neighbours().map((neighbour) => [neighbour.key, neighbour]));
+    const fresh = { zone: "", since: now, requests: 0, useful: true };
+    const nothing = { owingSince: undefined, pieceMs: undefined, lastPieceAt: undefined };
+    return [...this.#followed.keys()].map((key) => known.get(key) ?? { key, ...fresh, ...nothing });
+  }
+
+  #remember(name: string, peer: P): void {
+    this.#candidates.delete(name);
+    this.#candidates.set(name, peer);
+    for (const oldest of this.#candidates.keys()) {
+      if (this.#candidates.size <= MAX_CANDIDATES) break;
+      this.#candidates.delete(oldest);
+    }
+  }
+
   #rests(name: string): boolean {
     return (this.#resting.get(name) ?? 0) > this.#now();
   }
@@ -104,6 +125,6 @@ export class Neighbourhood<P> {
     const peer = this.#followed.get(name);
     this.#init.leave(name);
     this.left(name);
-    if (peer !== undefined && this.#candidates.size < MAX_CANDIDATES) this.#candidates.set(name, peer);
+    if (peer !== undefined) this.#remember(name, peer);
   }
 }

@@ -91,14 +91,16 @@ export function chooseNeighbours<K>(state: NeighbourState<K>): NeighbourChoice<K
     if (dead || kept.length >= degree) drop.push(neighbour.key);
     else kept.push(neighbour);
   }
-  if (kept.length === degree && state.candidates.length > 0) {
+  // As many as there are: one for one.
+  const places = Math.max(Math.min(seek, degree), kept.length);
+  if (kept.length === places && state.candidates.length > 0) {
     const worst = leastUseful(kept, state);
     if (worst) {
       kept.splice(kept.indexOf(worst), 1);
       drop.push(worst.key);
     }
   }
-  return { drop, add: fill(kept, { ...state, degree: Math.min(seek, degree) }) };
+  return { drop, add: fill(kept, { ...state, degree: places }) };
 }
 
 /**

@@ -8,6 +8,7 @@ import { ClusterAuth } from "../cluster/cluster-auth.ts";
 import type { BodySource } from "../http/direct-body.ts";
 import type { RequestEnv } from "../http/server.ts";
 import type { Digest } from "../registry/digest.ts";
+import { canonicalIp } from "../tracker/address.ts";
 import { availabilitySource } from "./availability-source.ts";
 import { Bitfield } from "./bitfield.ts";
 import type { BufferPool } from "./buffer-pool.ts";
@@ -126,7 +127,8 @@ export function listOf(
 ): BodySource {
   const { blob } = handle;
   const known = parsePeerHeader(peer);
-  const asker = known && { host, ...known };
+  // As trackers write it: one host is one neighbour.
+  const asker = known && { host: canonicalIp(host) ?? host, ...known };
   if (asker) onPeer?.(blob.digest, asker);
   return availabilitySource(blob, {
     onClose: () => handle.release(),
