@@ -197,6 +197,29 @@ test("a source whose word differs from the known hash is left without a ban, its
   await live.close();
 });
 
+test("a source that fails every other time is left as well", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  // It rests for a while after each failure.
+  const { download, left } = downloadOf(live, { now: () => performance.now() * 50 });
+  let requests = 0;
+  const halting = new FakeSource(blob, {
+    name: "halting",
+    answer: () => {
+      if (requests++ % 2 === 0) throw new SourceError("failed", "reset");
+    },
+  });
+  download.add(halting);
+  const running = download.run(never);
+  await until(() => left.length > 0);
+  assert.deepEqual(left, ["halting failed"]);
+  assert.ok((live.have?.count ?? 0) < 10);
+  download.add(new FakeSource(blob, { name: "good" }));
+  await running;
+  await live.done;
+  await live.close();
+});
+
 test("a source that fails now and then is kept, one that only fails is left after three", async () => {
   await using dir = await tempDir();
   const live = await arriving(blob, dir.path);

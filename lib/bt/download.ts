@@ -27,8 +27,10 @@ const IDLE_BYTES = 16 * 1024 * 1024;
 const TICK = 50;
 /** A request under way for so long, ms, must have brought bytes at this rate, bytes/s, or its source is left. */
 const TOO_SLOW = { afterMs: 10_000, rate: 16 * 1024 };
-/** Failures in a row after which a source is left. */
+/** Failures after which a source is left... */
 const MAX_FAILURES = 3;
+/** ...of which each answer makes so much good: one that fails every other time is left too. */
+const FORGIVEN = 0.5;
 /** Requests at peers for late pieces, beyond the window. */
 const LATE_ROOM = 2;
 /** Fewer bytes than these are no progress: a source that sends a byte now and then must not keep the origin away. */
@@ -343,7 +345,7 @@ export class Download {
         taken = wanted;
       }
       const fetched = await source.fetch(request);
-      state.failures = 0;
+      state.failures = Math.max(0, state.failures - FORGIVEN);
       if (fetched) await this.#store(fetched, state, request);
       else state.restUntil = this.#now() + TICK;
     } catch (error) {

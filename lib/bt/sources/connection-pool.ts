@@ -72,7 +72,8 @@ export class ConnectionPool implements Disposable {
         if (kept.answered || !(error instanceof PeerError) || error.code !== "closed") throw error;
       }
     }
-    return this.#run(key, await this.#connector.open(endpoint), request);
+    const { headMs = request.idleMs, signal } = request;
+    return this.#run(key, await this.#openPatiently(endpoint, { left: countdown(headMs), signal }), request);
   }
 
   /**
@@ -82,8 +83,7 @@ export class ConnectionPool implements Disposable {
    */
   async stream(endpoint: PeerEndpoint, request: StreamRequest): Promise<ResponseHead> {
     const { headMs = request.idleMs, signal } = request;
-    const startedAt = performance.now();
-    const left = () => Math.max(1, headMs - (performance.now() - startedAt));
+    const left = countdown(headMs);
     const connection = await this.#openPatiently(endpoint, { left, signal });
     this.#streams.add(connection);
     try {
@@ -104,7 +104,7 @@ export class ConnectionPool implements Disposable {
   /** Where this process may open nothing more, waits until it may: that says nothing about the peer. */
   async #openPatiently(
     endpoint: PeerEndpoint,
-    { left, signal }: { left: () => number; signal: AbortSignal },
+    { left, signal }: { left: () => number; signal: AbortSignal | undefined },
   ): Promise<Connection> {
     for (;;) {
       try {
@@ -171,4 +171,10 @@ export class ConnectionPool implements Disposable {
 
 function keyOf({ host, port, secure }: PeerEndpoint): string {
   return `${host} ${port}${secure ? " tls" : ""}`;
+}
+
+/** @returns How many of so many ms are left; at least one. */
+function countdown(ms: number): () => number {
+  const startedAt = performance.now();
+  return () => Math.max(1, ms - (performance.now() - startedAt));
 }

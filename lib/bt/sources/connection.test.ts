@@ -171,6 +171,26 @@ test("giving up closes the connection at once, before, while and after it is ope
   assert.equal(peer.open, 0, "no connection is left open");
 });
 
+test("where nothing more may be opened a request waits for its turn; giving it up ends that", async () => {
+  await using peer = await rawPeer((socket) => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  let refusals = 3;
+  const real = new Connector();
+  const connector = {
+    open: async (...args: Parameters<Connector["open"]>) => {
+      if (refusals-- <= 0) return await real.open(...args);
+      throw new PeerError("connect", "no", { cause: Object.assign(new Error("no"), { code: "EMFILE" }) });
+    },
+  } as Connector;
+  using pool = new ConnectionPool({ connector });
+  assert.equal((await pool.request(peer.endpoint, request(new Uint8Array(0)))).status, 200);
+  refusals = Number.POSITIVE_INFINITY;
+  const gone = new AbortController();
+  const other = { ...peer.endpoint, host: "127.0.0.2" };
+  const waiting = pool.request(other, request(new Uint8Array(0), { signal: gone.signal }));
+  gone.abort(new PeerError("aborted", "given up"));
+  await assert.rejects(waiting, isCode("aborted"));
+});
+
 test("nobody listens, nobody accepts: an error in time", async () => {
   const peer = await rawPeer(() => {});
   await peer[Symbol.asyncDispose]();
