@@ -271,6 +271,30 @@ test("a stalled source holds nobody up: its piece is asked for again, then given
   await live.close();
 });
 
+test("a late piece of which no other peer tells is asked of a seeder where a request waits already", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const { download } = downloadOf(live);
+  const wants: (number | undefined)[] = [];
+  const lost = 7;
+  const seeder = new (class extends FakeSource {
+    /** Lets a request wait, without a piece, that does not name one. */
+    override async fetch(ask: PieceAsk): Promise<FetchedPiece | undefined> {
+      wants.push(ask.want);
+      return ask.want === undefined ? await silence(ask) : await super.fetch(ask);
+    }
+  })(blob, { name: "seeder", chooses: true, depth: 16 });
+  download.add(new FakeSource(blob, { name: "dead", has: (piece) => piece === lost, answer: silence }));
+  for (const name of ["a", "b", "c", "d"]) download.add(new FakeSource(blob, { name, has: (piece) => piece !== lost }));
+  const running = download.run(never);
+  download.add(seeder);
+  await running;
+  assert.equal(wants[0], undefined);
+  assert.equal(wants.at(-1), lost);
+  await live.done;
+  await live.close();
+});
+
 test("a source that leaves in the middle is replaced by what is left, or by a later one", async () => {
   await using dir = await tempDir();
   const live = await arriving(blob, dir.path);

@@ -62,6 +62,8 @@ interface Moment {
   readonly limits: RequestLimits;
   /** Pieces that readers wait for. */
   readonly urgent: readonly number[];
+  /** A late piece of which only those tell that are asked for it: a seeder may be asked beyond its limit. */
+  readonly alone: number | undefined;
 }
 
 /** See the module. Add sources at any time; `run` ends when the blob has all pieces, failed, or the signal aborts. */
@@ -228,25 +230,26 @@ export class Download {
       downloads: Math.max(1, this.#downloads.size),
       distanceMs: this.#init.distanceMs?.(),
     });
-    const widest = isTick ? { ...this.#limits, window: this.#limits.window + LATE_ROOM } : this.#limits;
+    const alone = isTick ? this.#lateAlone(this.#now()) : undefined;
+    const widest = isTick ? widened(this.#limits, { alone }) : this.#limits;
     const states = this.#sources.all;
     const from = Math.floor(this.#random() * states.length);
     let moment: Moment | undefined;
     for (let index = 0; index < states.length; index++) {
       const state = states[(from + index) % states.length]!;
       if (!this.#sources.hasRoom(state, widest)) continue;
-      moment ??= this.#moment(widest);
+      moment ??= this.#moment(widest, alone);
       this.#askOf(state, moment);
     }
     this.#tick();
   }
 
   /** @param limits Those of a tick are wider: they hold while something is late or waited for. */
-  #moment(limits: RequestLimits): Moment {
+  #moment(limits: RequestLimits, alone?: number): Moment {
     const now = this.#now();
     const urgent = urgentPieces(this.#blob, { now, medianMs: this.#pace.medianMs });
     const isLateRoom = limits === this.#limits || urgent.length > 0 || this.#hasLate(now);
-    return { now, urgent, limits: isLateRoom ? limits : this.#limits };
+    return { now, urgent, limits: isLateRoom ? limits : this.#limits, alone };
   }
 
   #askOf(state: SourceState, moment: Moment): void {
@@ -258,6 +261,16 @@ export class Download {
     const state = this.#lateness(now);
     for (const flights of this.#flights.byPiece.values()) if (isLate(flights, state)) return true;
     return false;
+  }
+
+  #lateAlone(now: number): number | undefined {
+    const state = this.#lateness(now);
+    for (const [piece, flights] of this.#flights.byPiece) {
+      const isAsked = (source: PieceSource) => flights.some((flight) => flight.source === source);
+      const isElsewhere = this.#sources.all.some(({ source }) => source.pieces?.has(piece) && !isAsked(source));
+      if (!isElsewhere && isLate(flights, state)) return piece;
+    }
+    return undefined;
   }
 
   #lateness(now: number): Lateness {
@@ -288,17 +301,16 @@ export class Download {
   }
 
   /** @returns Whether a request was begun. */
-  #ask(state: SourceState, { now, urgent }: Moment): boolean {
+  #ask(state: SourceState, { now, urgent, alone }: Moment): boolean {
     const { source } = state;
     if (source.chooses) {
       const asked = this.#asked(source, now);
       if (asked.full) return false;
-      const want = wantedPiece(this.#blob, {
-        now,
-        medianMs: this.#pace.medianMs,
-        asked,
-        offered: this.#sources.availability,
-      });
+      const late = alone === undefined || asked.has(alone) ? undefined : alone;
+      if (state.requests.size >= this.#limits.seeder && late === undefined) return false;
+      const { medianMs } = this.#pace;
+      const { availability: offered } = this.#sources;
+      const want = wantedPiece(this.#blob, { now, medianMs, asked, offered }) ?? late;
       void this.#fetch(state, new PieceRequest(this.#office, { source, piece: undefined, asked, want }));
       return true;
     }
@@ -404,4 +416,9 @@ export class Download {
       failures: state.failures,
     });
   }
+}
+
+/** Limits of a tick: there is room for what is late, and for one that is late and nowhere else. */
+function widened(limits: RequestLimits, { alone }: { alone: number | undefined }): RequestLimits {
+  return { ...limits, window: limits.window + LATE_ROOM, seeder: limits.seeder + (alone === undefined ? 0 : 1) };
 }
