@@ -6,7 +6,7 @@ import { silentLogger } from "../log/log.ts";
 import { Bitfield } from "./bitfield.ts";
 import { Download } from "./download.ts";
 import { BlobError } from "./errors.ts";
-import { RateLimiter } from "./limiter.ts";
+import { RateLimiter, type Turn } from "./limiter.ts";
 import type { LiveBlob, SourceKind } from "./live-blob.ts";
 import {
   type FetchedPiece,
@@ -306,7 +306,7 @@ test("a source that leaves in the middle is replaced by what is left, or by a la
   download.add(first);
   assert.ok(download.find("first"));
   const running = download.run(never);
-  await until(() => (live.have?.count ?? 0) >= 5);
+  await live.waitFor(() => live.have!.count >= 5);
   first.tell({ type: "gone", error: new SourceError("gone", "it stopped") });
   assert.equal(download.sourceCount, 0);
   assert.ok(first.closed);
@@ -487,6 +487,102 @@ test("the end gives up requests whose piece the source has not chosen yet", asyn
   gone.abort(new Error("enough"));
   await running;
   assert.ok(asked!.signal.aborted && seeder.closed);
+  await live.fail(new BlobError("abandoned", "x"));
+  await live.close();
+});
+
+/** A download that waits at a limit of one piece in 12 s, on a clock that the test moves. */
+async function limited(path: string) {
+  const of = testBlob(12 * 16 * 1024, { pieceLength: 16 * 1024 });
+  const live = await arriving(of, path);
+  const clock = { now: 0 };
+  const now = () => clock.now;
+  const limiter = new RateLimiter((16 * 1024) / 12, { burst: 1, now });
+  const taken: (Turn | undefined)[] = [];
+  const take = limiter.take.bind(limiter);
+  limiter.take = (bytes, turn) => {
+    taken.push(turn);
+    return take(bytes, turn);
+  };
+  const { download, left } = downloadOf(live, { now, limiter });
+  const sources = ["one", "two", "three", "four", "five"].map((name) => new FakeSource(of, { name }));
+  for (const source of sources) download.add(source);
+  const asked = () => sources.flatMap((source) => source.asked);
+  /** Moves the clock while no source is asked: a few ms for each second, so that the download has its ticks. */
+  const pass = async (seconds: number) => {
+    for (let second = 0; second < seconds; second++) {
+      await until(() => sources.every(({ busy }) => busy === 0));
+      clock.now += 1000;
+      limiter.charge(0);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  return { of, live, clock, limiter, taken, download, left, sources, asked, pass };
+}
+
+test("waiting at the host's own limit is no source's debt: none is left, no piece is asked for twice", async () => {
+  await using dir = await tempDir();
+  const { of, live, clock, download, left, asked, pass } = await limited(dir.path);
+  const running = download.run(never);
+  await pass(11);
+  assert.deepEqual(asked(), []);
+  for (const { owingSince, requests } of download.neighbours())
+    assert.deepEqual([owingSince, requests], [undefined, 0]);
+  assert.equal(download.lastProgress, clock.now, "nothing but the limit is waited for");
+  await pass(2);
+  await until(() => asked().length === 1);
+  for (let count = 0; !live.have!.full; count++) {
+    assert.ok(count < 12 * 12, `${live.have!.count} pieces`);
+    await pass(1);
+  }
+  await running;
+  assert.deepEqual(left, []);
+  assert.deepEqual(
+    asked().sort((one, other) => one - other),
+    Array.from({ length: of.layout.count }, (_, piece) => piece),
+  );
+  await live.done;
+  await live.close();
+});
+
+test("what is asked for is chosen once it may be: the piece that a reader waits for by then", async () => {
+  await using dir = await tempDir();
+  const { of, live, taken, download, asked, pass } = await limited(dir.path);
+  const gone = new AbortController();
+  const running = assert.rejects(download.run(gone.signal), /enough/);
+  await pass(5);
+  assert.deepEqual([taken.length, taken[0]?.key, taken[0]?.urgent?.()], [1, live.id, false]);
+  const position = of.layout.start(9);
+  live.demand({ position, end: position + 10, waitingSince: 0 });
+  assert.equal(taken[0]?.urgent?.(), true);
+  await pass(8);
+  await until(() => live.have!.count === 1);
+  assert.deepEqual(asked(), [9]);
+  gone.abort(new Error("enough"));
+  await running;
+  await live.fail(new BlobError("abandoned", "x"));
+  await live.close();
+});
+
+test("a download that ends at the limit leaves nothing there, one that has nothing to ask gives back", async () => {
+  await using dir = await tempDir();
+  const { live, limiter, download, sources, asked, pass } = await limited(dir.path);
+  const gone = new AbortController();
+  const running = assert.rejects(download.run(gone.signal), /enough/);
+  await pass(6);
+  assert.equal(limiter.waiting, 1);
+  for (const source of sources.slice(1)) source.tell({ type: "gone", error: new SourceError("gone", "it stopped") });
+  sources[0]!.pieces!.clear();
+  await pass(6);
+  await limiter.take(16 * 1024 - 1);
+  assert.deepEqual(asked(), []);
+  assert.equal(limiter.waiting, 0);
+  for (let piece = 0; piece < 12; piece++) sources[0]!.pieces!.add(piece);
+  sources[0]!.tell({ type: "reset" });
+  await until(() => limiter.waiting === 1);
+  gone.abort(new Error("enough"));
+  await running;
+  assert.equal(limiter.waiting, 0);
   await live.fail(new BlobError("abandoned", "x"));
   await live.close();
 });

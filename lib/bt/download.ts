@@ -15,11 +15,11 @@ import type { Neighbour } from "./neighbours.ts";
 import { Pace, smoothed } from "./pace.ts";
 import { isEndgame, isLate, type Lateness, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
-import { PieceRequest, type RequestOffice } from "./piece-request.ts";
+import { type PieceChoice, PieceRequest, type RequestOffice } from "./piece-request.ts";
 import type { RequestLimits } from "./request-limits.ts";
 import { type SourceState, SourceStates } from "./source-states.ts";
 import { type FetchedPiece, type PieceSource, type SourceChange, SourceError } from "./sources/source.ts";
-import { urgentPieces, wantedPiece } from "./urgency.ts";
+import { turnOf, urgentPieces, wantedPiece } from "./urgency.ts";
 
 /** Of buffers that wait for their next piece: as many as a window of small pieces, few large ones. */
 const IDLE_BYTES = 16 * 1024 * 1024;
@@ -90,6 +90,11 @@ export class Download {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastProgress: number;
   #trickle = 0;
+  /** Bytes taken from the host's limit for the next request, which is chosen then; 0: none yet. */
+  #paid = 0;
+  /** It waits at the host's limit. */
+  #isPaying = false;
+  readonly #gone = new AbortController();
 
   /** The blob's layout must be known. */
   constructor(init: DownloadInit) {
@@ -115,9 +120,9 @@ export class Download {
     };
   }
 
-  /** Monotonic ms when bytes worth the name arrived last. */
+  /** Monotonic ms when bytes worth the name arrived last; now, while nothing but the host's limit is waited for. */
   get lastProgress(): number {
-    return this.#lastProgress;
+    return this.#isPaying && this.#flights.byPiece.size === 0 ? this.#now() : this.#lastProgress;
   }
   get sourceCount(): number {
     return this.#sources.all.length;
@@ -176,6 +181,7 @@ export class Download {
     this.#ended = true;
     this.#downloads.delete(this);
     clearTimeout(this.#timer);
+    this.#gone.abort();
     this.#sources.clear();
   }
 
@@ -301,20 +307,31 @@ export class Download {
   }
 
   /** @returns Whether a request was begun. */
-  #ask(state: SourceState, { now, urgent, alone }: Moment): boolean {
-    const { source } = state;
+  #ask(state: SourceState, moment: Moment): boolean {
+    if (this.#isPaying) return false;
+    const choice = this.#choose(state, moment);
+    if (!choice) return false;
+    if (this.#init.limiter.limited && this.#paid === 0) {
+      void this.#pay();
+      return false;
+    }
+    void this.#fetch(state, new PieceRequest(this.#office, choice));
+    return true;
+  }
+
+  /** What to ask a source for; undefined: nothing now. */
+  #choose({ source, requests }: SourceState, { now, urgent, alone }: Moment): PieceChoice | undefined {
     if (source.chooses) {
       const asked = this.#asked(source, now);
-      if (asked.full) return false;
+      if (asked.full) return undefined;
       const late = alone === undefined || asked.has(alone) ? undefined : alone;
-      if (state.requests.size >= this.#limits.seeder && late === undefined) return false;
+      if (requests.size >= this.#limits.seeder && late === undefined) return undefined;
       const { medianMs } = this.#pace;
       const { availability: offered } = this.#sources;
       const want = wantedPiece(this.#blob, { now, medianMs, asked, offered }) ?? late;
-      void this.#fetch(state, new PieceRequest(this.#office, { source, piece: undefined, asked, want }));
-      return true;
+      return { source, piece: undefined, asked, want };
     }
-    if (!source.pieces) return false;
+    if (!source.pieces) return undefined;
     const piece = pickPiece({
       offered: source.pieces,
       have: this.#blob.covered!,
@@ -326,10 +343,31 @@ export class Download {
       now,
       random: this.#random,
     });
-    if (piece === undefined || this.#blob.isWriting(piece)) return false;
-    const asked = this.#blob.have!;
-    void this.#fetch(state, new PieceRequest(this.#office, { source, piece, asked, want: undefined }));
-    return true;
+    if (piece === undefined || this.#blob.isWriting(piece)) return undefined;
+    return { source, piece, asked: this.#blob.have!, want: undefined };
+  }
+
+  /**
+   * Takes from the host's limit what the next request may bring, then has it chosen and sent: no source owes anything
+   * while this host waits for itself, and the choice is made by what is known when it can be sent. Never rejects.
+   */
+  async #pay(): Promise<void> {
+    const { limiter } = this.#init;
+    const bytes = Math.min(this.#layout.pieceLength, this.#layout.size);
+    this.#isPaying = true;
+    try {
+      await limiter.take(bytes, turnOf(this.#blob, this.#gone.signal));
+    } catch {
+      return;
+    } finally {
+      this.#lastProgress = this.lastProgress;
+      this.#isPaying = false;
+    }
+    this.#paid = bytes;
+    this.#askAll({ isTick: true });
+    // What there was to ask for may have come meanwhile, or its source left.
+    limiter.charge(-this.#paid);
+    this.#paid = 0;
   }
 
   /** What this host has or asked for, without what is late elsewhere. */
@@ -349,13 +387,9 @@ export class Download {
     const { limiter } = this.#init;
     const { source } = state;
     this.#sources.begin(state, request);
-    let taken = 0;
+    const paid = this.#paid;
+    this.#paid = 0;
     try {
-      if (limiter.limited) {
-        const wanted = request.piece === undefined ? this.#layout.pieceLength : this.#layout.length(request.piece);
-        await limiter.take(wanted, request.signal);
-        taken = wanted;
-      }
       const fetched = await source.fetch(request);
       state.failures = Math.max(0, state.failures - FORGIVEN);
       if (fetched) await this.#store(fetched, state, request);
@@ -365,7 +399,7 @@ export class Download {
     } finally {
       const received = request.flight?.received ?? 0;
       this.#sources.end(state, request);
-      limiter.charge(received - taken);
+      limiter.charge(received - paid);
       if (request.flight) {
         request.end();
         this.#init.onBytes?.(source.kind, received);

@@ -13,6 +13,7 @@ import { Layout } from "./layout.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 import { sameHash } from "./piece-hashes.ts";
+import { turnOf } from "./urgency.ts";
 
 /** Pieces that may be on their way to the disk at once. */
 const MAX_WRITES = 4;
@@ -206,11 +207,12 @@ class SegmentPlan {
 /** Cuts a body into pieces. */
 async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: Filling): Promise<void> {
   const cutter = new PieceCutter(blob, run.first, init.buffers());
+  const turn = turnOf(blob, init.signal);
   let toldAt = performance.now();
   for await (const chunk of read.body) {
     init.onBytes?.(chunk.length);
     await cutter.push(chunk);
-    if (init.limiter.limited) await init.limiter.take(chunk.length, init.signal);
+    if (init.limiter.limited) await init.limiter.take(chunk.length, turn);
     const now = performance.now();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;

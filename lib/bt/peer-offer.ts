@@ -76,7 +76,7 @@ export async function offered(
   return undefined;
 }
 
-/** Bytes of verified pieces; the body releases the handle. */
+/** Bytes of verified pieces; the body releases the handle. @param range.wanted A reader of the asker waits for them. */
 export function bytesOf(
   { limiter, buffers, precedence, onBytes }: PeerOfferInit,
   handle: Handle<LiveBlob>,
@@ -84,14 +84,16 @@ export function bytesOf(
     start,
     end,
     isEagle,
+    wanted = false,
     onClose,
-  }: { start: number; end: number; isEagle: boolean; onClose?: (end: "sent" | "left") => void },
+  }: { start: number; end: number; isEagle: boolean; wanted?: boolean; onClose?: (end: "sent" | "left") => void },
 ): BodySource {
   const served = isEagle ? precedence?.own(end - start) : undefined;
   return pieceSource(handle.blob, {
     start,
     end,
     limiter,
+    wanted,
     buffers,
     ...(precedence && !isEagle ? { turn: (bytes, signal) => precedence.turn(bytes, signal) } : {}),
     ...(onBytes ? { onBytes } : {}),
@@ -179,13 +181,14 @@ export async function nextFor(
   }: { body: Uint8Array; header: (name: string) => string | undefined; env: RequestEnv; signal: AbortSignal },
 ): Promise<NextPiece | BadBitfieldError | undefined> {
   const { blob } = handle;
+  const want = wholeNumber(header(HEADER.want));
   let given: Upload | undefined;
   try {
     if (await hasLayout(blob, signal)) {
       const peer = parsePeerHeader(header(HEADER.peer));
       given = await init.uploader.next(blob, {
         asked: bitfieldOf(blob, body),
-        want: wholeNumber(header(HEADER.want)),
+        want,
         asker: peer && `${peer.peerId} ${peer.download ?? ""}`,
         // A host of Eagle asks by HTTP/1.1, and again as soon as it has what it was sent.
         connection: peer && `${env.remoteAddress} ${env.remotePort}`,
@@ -208,7 +211,7 @@ export async function nextFor(
     piece,
     length: end - start,
     head: { "content-range": `bytes ${start}-${end - 1}/${layout.size}`, ...pieceHeaders(blob, start, end) },
-    body: bytesOf(init, handle, { start, end, isEagle: true, onClose: done }),
+    body: bytesOf(init, handle, { start, end, isEagle: true, wanted: piece === want, onClose: done }),
   };
 }
 

@@ -23,6 +23,11 @@ export interface RequestOffice {
   onAnswer(ms: number): void;
 }
 
+/** What a source is to be asked for. */
+export interface PieceChoice extends Pick<PieceAsk, "piece" | "asked" | "want"> {
+  readonly source: PieceSource;
+}
+
 /** See the module. One object for source and download: there is one a piece. */
 export class PieceRequest implements PieceAsk {
   readonly source: PieceSource;
@@ -36,10 +41,7 @@ export class PieceRequest implements PieceAsk {
   #flight: PieceFlight | undefined;
 
   /** A named piece is under way from now on; one that the source chooses from when it says which. */
-  constructor(
-    office: RequestOffice,
-    { source, piece, asked, want }: Pick<PieceAsk, "piece" | "asked" | "want"> & { readonly source: PieceSource },
-  ) {
+  constructor(office: RequestOffice, { source, piece, asked, want }: PieceChoice) {
     this.#office = office;
     this.source = source;
     this.piece = piece;

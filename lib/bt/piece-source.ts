@@ -16,6 +16,8 @@ export interface PieceSourceInit {
   /** Behind the last byte; all pieces in between are there. */
   readonly end: number;
   readonly limiter: RateLimiter;
+  /** Whether a reader of the asker waits for it. @default false */
+  readonly wanted?: boolean;
   /** Buffers of at least a chunk. */
   readonly buffers: BufferPool;
   /** Awaited before each chunk, where others go first. */
@@ -28,9 +30,11 @@ export interface PieceSourceInit {
 /** Pulled in chunks of up to 1 MiB. */
 export function pieceSource(
   blob: LiveBlob,
-  { start, end, limiter, buffers, turn, onBytes, onClose }: PieceSourceInit,
+  { start, end, limiter, wanted = false, buffers, turn, onBytes, onClose }: PieceSourceInit,
 ): BodySource {
   const gone = new AbortController();
+  // All of a key are urgent or none.
+  const key = wanted ? `${blob.id} wanted` : blob.id;
   let position = start;
   let closed = false;
   const close = (how: "sent" | "left") => {
@@ -47,7 +51,7 @@ export function pieceSource(
       try {
         const length = Math.min(CHUNK, end - position);
         await turn?.(length, gone.signal);
-        if (limiter.limited) await limiter.take(length, gone.signal);
+        if (limiter.limited) await limiter.take(length, { key, urgent: () => wanted, signal: gone.signal });
         const chunk = buffers.take().subarray(0, length);
         await blob.read(chunk, position);
         position += length;

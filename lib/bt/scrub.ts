@@ -80,7 +80,7 @@ export class Scrub {
   async #turn(bytes: number): Promise<void> {
     const { signal } = this.#stop;
     for (let waits = 0; this.#init.isBusy() && waits < MAX_WAITS; waits++) await sleep(BUSY_MS, signal);
-    await this.#limiter.take(bytes, signal);
+    await this.#limiter.take(bytes, { signal });
     signal.throwIfAborted();
   }
 }

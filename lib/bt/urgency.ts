@@ -1,8 +1,9 @@
 /**
- * Which pieces readers wait for.
+ * Which blobs and pieces readers wait for.
  * @module
  */
 import type { Bitfield } from "./bitfield.ts";
+import type { Turn } from "./limiter.ts";
 import type { LiveBlob } from "./live-blob.ts";
 
 /** Pieces of one reader that may be hurried at once. */
@@ -23,6 +24,15 @@ interface Urgency {
   readonly medianMs: number | undefined;
   /** Median piece times that a reader waits. */
   readonly patience?: number;
+}
+
+/** Whose turn it is at the host's limit when bytes of a blob come: one that a reader waits for goes before others. */
+export function turnOf({ id, demands }: Pick<LiveBlob, "id" | "demands">, signal: AbortSignal): Required<Turn> {
+  const urgent = () => {
+    for (const { waitingSince } of demands) if (waitingSince !== undefined) return true;
+    return false;
+  };
+  return { key: id, urgent, signal };
 }
 
 /**

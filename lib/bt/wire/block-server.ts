@@ -102,7 +102,7 @@ export class BlockServer {
   async #answer({ piece, offset, length, respond }: Asked): Promise<void> {
     const { wire, limiter, precedence, onBytes, blob } = this.#init;
     await precedence.turn(length, this.#gone.signal);
-    await limiter.take(length, this.#gone.signal);
+    await limiter.take(length, { key: blob.id, signal: this.#gone.signal });
     while (wire._readableState.buffered > MAX_UNSENT) await this.#pause();
     const block = await this.#read(blob.layout!.start(piece) + offset, length, blob.layout!.end(piece));
     if (wire.destroyed) return;

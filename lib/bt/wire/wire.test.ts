@@ -137,9 +137,10 @@ describe("what the wire gives", () => {
     await using _ = host;
     let taken = 0;
     const take = limiter.take.bind(limiter);
-    limiter.take = (bytes, signal) => {
+    limiter.take = (bytes, turn) => {
+      assert.equal(turn?.key, test1.digest.hex);
       taken += bytes;
-      return take(bytes, signal);
+      return take(bytes, turn);
     };
     const leecher = await Leecher.connect(wire.port, { infoHash: hash });
     leecher.interested();
