@@ -24,6 +24,10 @@ import { impatientMs } from "./time-bounds.ts";
 const MAX_REOPENS = 5;
 /** What trackers bring within this time is asked for metainfo, ms. */
 const PEERS_MS = 300;
+/** Peers asked for metainfo at once; those that are silent for so long, ms, keep nobody from being asked besides them. */
+const AT_ONCE = { peers: 4, silentMs: 250 };
+/** How often more are looked for, ms. */
+const POLL_MS = 20;
 
 export interface MetainfoFeedInit {
   readonly blob: LiveBlob;
@@ -35,6 +39,13 @@ export interface MetainfoFeedInit {
   readonly log: Logger;
   /** A seeder that tells of the blob has its pieces, too. */
   onSeeder(seeder: URL): void;
+}
+
+/** What a peer told. */
+interface PeerWord {
+  /** Where the peer is. */
+  readonly name: string;
+  readonly metainfo: Metainfo;
 }
 
 /** See the module. Everything it hears goes into the blob. */
@@ -81,27 +92,74 @@ export class MetainfoFeed {
     }
   }
 
-  /** Asks peers, as trackers bring them, until one tells or all were asked. */
+  /**
+   * Asks peers, as trackers bring them, a few at once, until one tells, all have answered, or the time that one party may
+   * be silent is over for all of them.
+   * @throws BlobError when the blob cannot begin; the signal's reason.
+   */
   async fromPeers(
     peers: ReadonlyMap<string, PeerEndpoint>,
-    { allHeard, signal }: { allHeard: () => boolean; signal: AbortSignal },
+    how: { allHeard: () => boolean; signal: AbortSignal },
   ): Promise<void> {
+    const { blob } = this.#init;
+    const found = await this.#askPeers(peers, how);
+    if (!found) return;
+    this.#hashesFrom = found.name;
+    await blob.begin(found.metainfo.layout);
+    blob.addHashes(0, found.metainfo.pieces);
+  }
+
+  /** @returns What the first of them told that can be taken. Nobody is asked any more then. */
+  async #askPeers(
+    peers: ReadonlyMap<string, PeerEndpoint>,
+    { allHeard, signal }: { allHeard: () => boolean; signal: AbortSignal },
+  ): Promise<PeerWord | undefined> {
     const { blob, context, cluster, asPart } = this.#init;
     const http = new ClusterHttp(context.http, cluster, { asPart });
+    const over = new AbortController();
+    const inner = AbortSignal.any([signal, over.signal]);
+    const begun = performance.now();
+    const end = begun + impatientMs(context.bounds);
+    const heard = new Map<string, PeerEndpoint>();
     const asked = new Set<string>();
-    for (const deadline = performance.now() + PEERS_MS; performance.now() < deadline; await sleep(20, signal)) {
-      for (const [name, peer] of peers) {
-        if (asked.has(name)) continue;
-        asked.add(name);
-        const timeoutMs = impatientMs(context.bounds);
-        const metainfo = await fetchPeerMetainfo(http, { peer, digest: blob.digest, timeoutMs, signal });
-        if (!metainfo || metainfo.layout.size > context.maxSize || !this.#isSize(metainfo.layout.size)) continue;
-        this.#hashesFrom = name;
-        await blob.begin(metainfo.layout);
-        blob.addHashes(0, metainfo.pieces);
-        return;
+    /** Since when those under way are silent, monotonic ms. */
+    const owing = new Map<string, number>();
+    const { promise: told, resolve: tell } = Promise.withResolvers<void>();
+    let word: PeerWord | undefined;
+    const ask = async (name: string, peer: PeerEndpoint, now: number) => {
+      asked.add(name);
+      owing.set(name, now);
+      const metainfo = await fetchPeerMetainfo(http, {
+        peer,
+        digest: blob.digest,
+        timeoutMs: Math.ceil(end - now),
+        signal: inner,
+      });
+      owing.delete(name);
+      if (!metainfo || metainfo.layout.size > context.maxSize || !this.#isSize(metainfo.layout.size)) return;
+      word ??= { name, metainfo };
+      tell();
+    };
+    try {
+      for (let now = begun; !word && now < end; now = performance.now()) {
+        const isHearing = now < begun + PEERS_MS;
+        if (isHearing) for (const [name, peer] of peers) heard.set(name, peer);
+        let room = AT_ONCE.peers;
+        for (const since of owing.values()) if (now - since < AT_ONCE.silentMs) room -= 1;
+        for (const [name, peer] of heard) {
+          if (room <= 0) break;
+          if (asked.has(name)) continue;
+          room -= 1;
+          // It rejects only when nobody is asked any more.
+          ask(name, peer, now).catch(() => {});
+        }
+        const areDone = owing.size === 0 && asked.size === heard.size;
+        if (areDone && (!isHearing || allHeard())) break;
+        await Promise.race([told, sleep(Math.min(POLL_MS, end - now), inner)]);
       }
-      if (allHeard() && asked.size === peers.size) return;
+      return word;
+    } finally {
+      over.abort();
     }
   }
 
