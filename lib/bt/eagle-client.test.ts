@@ -97,10 +97,15 @@ interface HostInit {
   readonly peers?: readonly PeerAddress[];
   readonly maxSize?: number;
   readonly cluster?: ClusterAuth;
+  /** Seconds. @default 5 */
+  readonly firstByteTimeout?: number;
 }
 
 /** An EagleClient in a directory. */
-async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000, cluster }: HostInit = {}) {
+async function hostOf(
+  path: string,
+  { seeder, peers, maxSize = 100_000_000, cluster, firstByteTimeout = 5 }: HostInit = {},
+) {
   const metrics = createMetrics("proxy");
   const store = new BlobStore({
     storage: await FsStorage.open({ rootDirectory: `${path}/host` }),
@@ -136,7 +141,7 @@ async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000, clus
     ...(cluster ? { cluster } : {}),
     bans,
     downLimiter: new RateLimiter(0),
-    bounds: timeBounds({ downloadTimeout: 2 }),
+    bounds: timeBounds({ firstByteTimeout, downloadTimeout: 2 }),
     maxSize,
     peerId: "e".repeat(40),
     peerPort: 1,
@@ -280,6 +285,47 @@ test("seeders that say no, break, or tell nonsense: the origin delivers", async 
     using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes), { size: blob.layout.size }));
     await whole(handle.blob).catch((error) => assert.fail(`${what}: ${error}`));
   }
+});
+
+/** A seeder that shows a sign of life again and again, after these events, and has no byte. */
+async function* living(first: readonly BlobEvent[], { until }: { until?: () => boolean } = {}) {
+  yield* first;
+  while (!until?.()) {
+    yield { type: "progress", bytes: 70_000 } as const;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+test("a seeder that lives and reads nothing does not keep the origin away", { timeout: 20_000 }, async () => {
+  const { size, pieceLength } = blob.layout;
+  const begun: BlobEvent = { type: "blob", digest: blob.digest.toString(), size, pieceLength };
+  for (const [what, first] of [
+    ["before the size", []],
+    ["after it", [begun]],
+  ] as const) {
+    await using dir = await tempDir();
+    let over = false;
+    const events = () => living(first, { until: () => over });
+    await using host = await hostOf(dir.path, { seeder: { events }, firstByteTimeout: 0.5 });
+    using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes)));
+    await whole(handle.blob);
+    assert.equal(handle.blob.sourceOf(0), "origin", what);
+    over = true;
+  }
+});
+
+test("an origin that fails does not end the wait for a seeder that lives", { timeout: 20_000 }, async () => {
+  await using dir = await tempDir();
+  await using seeder = await peerWith(dir.path, blob);
+  const origin = down();
+  async function* events(): AsyncGenerator<BlobEvent> {
+    yield* living([], { until: () => origin.reads > 0 });
+    yield* told();
+  }
+  await using host = await hostOf(dir.path, { seeder: { url: seeder.url, events }, firstByteTimeout: 0.5 });
+  using handle = await host.client.acquire(blob.digest, request(origin));
+  await whole(handle.blob);
+  assert.equal(handle.blob.sourceOf(0), "seeder");
 });
 
 test("a peer that lies about the whole blob is banned, and tells nothing about the origin", async () => {

@@ -37,6 +37,8 @@ const MAX_KNOWN = 200;
 const ALONE_MS = 300;
 /** With sources that have brought nothing yet, after this share of the time to the first byte; all of it later. */
 const FIRST_SHARE = 0.8;
+/** And up to this share of it later, by chance: whom the same seeder leaves waiting do not all ask at the same moment. */
+const JITTER = 0.2;
 /** Others are asked for a blob when it has not come whole with the seeder's first word, or after this, ms. */
 const ANNOUNCE_MS = 50;
 const WATCH_MS = 100;
@@ -118,9 +120,12 @@ export class Fetch {
   readonly #waiting: ["peer" | "seeder", PeerEndpoint][] = [];
   readonly #feed: MetainfoFeed;
   readonly #announcer: Announcer | undefined;
+  /** Once the layout is known. */
   #download: Download | undefined;
+  #wire: WireDownload | undefined;
   #filling: Promise<void> | undefined;
   #noSeeder = false;
+  readonly #jitter = 1 + JITTER * Math.random();
 
   constructor(blob: LiveBlob, request: FetchRequest, context: FetchContext) {
     this.#blob = blob;
@@ -230,42 +235,45 @@ export class Fetch {
   }
 
   async #untilComplete(signal: AbortSignal): Promise<void> {
-    await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
-    const download = this.#startDownload();
     const done = new AbortController();
-    // Nobody on the wire can show who he is.
-    const wire = this.#request.isPublic ? this.#context.wire?.join(this.#blob, download) : undefined;
     const inner = AbortSignal.any([signal, done.signal]);
-    const watch = this.#watch({ download, wire, signal: inner });
     try {
-      await Promise.race([download.run(signal), watch, this.#neighbourhood.run(inner)]);
+      await Promise.race([this.#fromSources(inner), this.#watch(inner)]);
     } finally {
       done.abort();
-      wire?.[Symbol.dispose]();
+      this.#wire?.[Symbol.dispose]();
     }
   }
 
-  /** Reads the origin when nothing arrives. Rejects when that fails too and no source is left; else resolves never. */
-  async #watch({
-    download,
-    wire,
-    signal,
-  }: {
-    download: Download;
-    wire: WireDownload | undefined;
-    signal: AbortSignal;
-  }): Promise<never> {
+  /** Takes pieces from whoever has them, once the layout is known. */
+  async #fromSources(signal: AbortSignal): Promise<void> {
+    await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
+    signal.throwIfAborted();
+    const download = this.#startDownload();
+    // Nobody on the wire can show who he is.
+    this.#wire = this.#request.isPublic ? this.#context.wire?.join(this.#blob, download) : undefined;
+    await Promise.race([download.run(signal), this.#neighbourhood.run(signal)]);
+  }
+
+  /**
+   * Reads the origin when nothing arrives, be it the layout. Rejects when that fails too and no source is left; else
+   * resolves never.
+   */
+  async #watch(signal: AbortSignal): Promise<never> {
     const { bounds, metrics } = this.#context;
+    const begun = performance.now();
     for (;;) {
       await sleep(WATCH_MS, signal);
-      const quiet = performance.now() - download.lastProgress;
-      const hasSources = download.usefulSources > 0 || wire?.promising === true;
+      const download = this.#download;
+      const quiet = performance.now() - (download?.lastProgress ?? begun);
+      // Before the layout there is a seeder that shows signs of life, or peers are being asked.
+      const hasSources = !download || download.usefulSources > 0 || this.#wire?.promising === true;
       const patience = hasSources ? this.#patienceMs() : ALONE_MS;
       const blind = this.#noSeeder && !this.#blob.hashes?.complete;
       if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
         quietMs: Math.round(quiet),
-        sources: download.sourceCount,
+        sources: download?.sourceCount ?? 0,
       });
       if (hasSources && quiet >= patience)
         metrics.timeouts.inc({ bound: this.#blob.received > 0 ? "stall" : "first_byte" });
@@ -274,7 +282,7 @@ export class Fetch {
       } catch (cause) {
         const error = BlobError.from(cause);
         const final = signal.aborted || this.#blob.error || CONTRADICTIONS.includes(error.code);
-        const alone = download.sourceCount === 0 && !wire?.promising;
+        const alone = download?.sourceCount === 0 && !this.#wire?.promising;
         if (final || blind || alone || quiet > bounds.idleMs) throw cause;
         this.#log.warn("the origin does not deliver either", { code: error.code, error: error.message });
         await sleep(RETRY_ORIGIN_MS, signal);
@@ -285,7 +293,7 @@ export class Fetch {
   /** How long sources may bring nothing before the origin is asked. */
   #patienceMs(): number {
     const { firstByteMs } = this.#context.bounds;
-    return this.#blob.received > 0 ? firstByteMs : firstByteMs * FIRST_SHARE;
+    return this.#jitter * (this.#blob.received > 0 ? firstByteMs : firstByteMs * FIRST_SHARE);
   }
 
   /** One read of the origin at a time, whoever asks for it. */

@@ -6,6 +6,8 @@ import { ClusterAuth } from "../cluster/cluster-auth.ts";
 import { HttpClient } from "../http/client.ts";
 import { serve } from "../http/server.ts";
 import { silentLogger } from "../log/log.ts";
+import { MetaInfoError } from "../rpc/errors.ts";
+import type { BlobEvent } from "../rpc/meta-info.ts";
 import type { FetchContext } from "./fetch.ts";
 import { encodeMetainfo } from "./metainfo.ts";
 import { MetainfoFeed } from "./metainfo-feed.ts";
@@ -104,4 +106,25 @@ test("all peers together are waited for no longer than one, and few are asked at
   assert.equal(host.feed.hashesFrom, undefined);
   assert.ok(mute.calls() < 20, `${mute.calls()} were asked`);
   await until(() => mute.open.size === 0, "the end of all questions");
+});
+
+test("a seeder's progress is what it has read since, in each stream for itself", async () => {
+  await using dir = await tempDir();
+  const KiB = 1024;
+  const streams = [
+    // Where it stands; a sign of life; a trickle, until it adds up; a step; less than before.
+    [0, 0, 5000, 10_000, 16 * KiB, 20 * KiB, 400 * KiB, 400 * KiB, 8],
+    [300 * KiB, 300 * KiB, 320 * KiB, 320 * KiB],
+  ];
+  let opened = 0;
+  async function* events(): AsyncGenerator<BlobEvent> {
+    for (const bytes of streams[opened++] ?? []) yield { type: "progress", bytes };
+    throw new MetaInfoError("unavailable", "broke");
+  }
+  const streamMetaInfo = async () => ({ seeder: new URL(`http://127.0.0.${opened}:1`), events: events() });
+  await using host = await feedOf(dir.path, { metainfo: { streamMetaInfo } });
+  const told: number[] = [];
+  host.live.subscribe((change) => change.type === "progress" && told.push(change.bytes));
+  await assert.rejects(host.feed.followSeeders(live()), MetaInfoError);
+  assert.deepEqual(told, [16 * KiB, 400 * KiB, 320 * KiB]);
 });

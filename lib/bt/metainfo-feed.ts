@@ -10,6 +10,7 @@ import type { Logger } from "../log/log.ts";
 import { createDigestHash } from "../registry/digest.ts";
 import { MetaInfoError } from "../rpc/errors.ts";
 import type { BlobEvent } from "../rpc/meta-info.ts";
+import { TRICKLE } from "./download.ts";
 import { BlobError } from "./errors.ts";
 import type { FetchContext, FetchRequest } from "./fetch.ts";
 import { Layout } from "./layout.ts";
@@ -78,7 +79,11 @@ export class MetainfoFeed {
         avoid,
       });
       try {
-        for await (const event of stream.events) await this.#take(event, stream.seeder);
+        const isProgress = progressOf();
+        for await (const event of stream.events) {
+          if (event.type !== "progress") await this.#take(event, stream.seeder);
+          else if (isProgress(event.bytes)) blob.progress(event.bytes);
+        }
         return;
       } catch (error) {
         if (!(error instanceof MetaInfoError) || signal.aborted || attempt >= MAX_REOPENS) throw error;
@@ -170,10 +175,9 @@ export class MetainfoFeed {
     return cluster.closed && asPart && !isPublic && authorization !== undefined ? { authorization } : {};
   }
 
-  async #take(event: BlobEvent, seeder: URL): Promise<void> {
+  async #take(event: Exclude<BlobEvent, { type: "progress" }>, seeder: URL): Promise<void> {
     const { blob, context, onSeeder } = this.#init;
-    if (event.type === "progress") blob.progress(event.bytes);
-    else if (event.type === "hashes") blob.addHashes(event.firstIndex, event.sha1s);
+    if (event.type === "hashes") blob.addHashes(event.firstIndex, event.sha1s);
     else if (event.type === "metainfo") blob.addHashes(0, this.#checked(event.metainfo).pieces);
     else {
       if (event.digest !== blob.digest.toString())
@@ -216,4 +220,18 @@ export class MetainfoFeed {
     context.metrics.bytes.inc({ source: "seeder", direction: "in" }, bytes.length);
     await blob.store(0, bytes, "seeder");
   }
+}
+
+/**
+ * A seeder tells each second that it lives, how much it has read, and it may have read nothing meanwhile.
+ * @returns Whether what it tells in one stream is worth the name, each time; the first time it only says where it stands.
+ */
+function progressOf(): (bytes: number) => boolean {
+  let told: number | undefined;
+  return (bytes) => {
+    const isFirst = told === undefined;
+    if (told !== undefined && bytes - told < TRICKLE) return false;
+    told = bytes;
+    return !isFirst;
+  };
 }

@@ -49,6 +49,8 @@ export interface OriginFillInit {
 
 /** A fill under way. */
 interface Filling extends OriginFillInit {
+  /** Of pieces that are being read, or are on their way to the disk: a slow origin's progress shows long before a piece. */
+  readonly unfinished: { bytes: number };
   /** Once the layout is known. */
   buffers(): BufferPool;
 }
@@ -70,7 +72,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
     pool ??= new BufferPool(blob.layout!.pieceLength, MAX_BUFFERS);
     return pool;
   };
-  const inner: Filling = { ...init, signal, buffers };
+  const inner: Filling = { ...init, signal, buffers, unfinished: { bytes: 0 } };
   try {
     await init.origin.prepare?.(signal);
     const ranged = blob.layout ? await confirm(blob, inner) : await fillFirst(blob, inner);
@@ -205,7 +207,7 @@ class SegmentPlan {
 
 /** Cuts a body into pieces. */
 async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: Filling): Promise<void> {
-  const cutter = new PieceCutter(blob, run.first, init.buffers());
+  const cutter = new PieceCutter(blob, run.first, init);
   let toldAt = performance.now();
   for await (const chunk of read.body) {
     init.onBytes?.(chunk.length);
@@ -214,7 +216,7 @@ async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: Filling):
     const now = performance.now();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;
-      blob.progress(blob.received);
+      blob.progress(Math.min(blob.size!, blob.received + init.unfinished.bytes));
     }
   }
   await cutter.finish(run.end);
@@ -225,6 +227,7 @@ class PieceCutter {
   readonly #blob: LiveBlob;
   readonly #layout: Layout;
   readonly #buffers: BufferPool;
+  readonly #unfinished: { bytes: number };
   readonly #writes = new Set<Promise<void>>();
   readonly #maxWrites: number;
   #piece: number;
@@ -233,10 +236,11 @@ class PieceCutter {
   #hash: Hash = createHash("sha1");
   #failure: unknown;
 
-  constructor(blob: LiveBlob, first: number, buffers: BufferPool) {
+  constructor(blob: LiveBlob, first: number, { buffers, unfinished }: Filling) {
     this.#blob = blob;
     this.#layout = blob.layout!;
-    this.#buffers = buffers;
+    this.#buffers = buffers();
+    this.#unfinished = unfinished;
     this.#maxWrites = Math.max(1, Math.min(MAX_WRITES, MAX_WRITE_BYTES / this.#layout.pieceLength));
     this.#piece = first;
   }
@@ -252,6 +256,7 @@ class PieceCutter {
       this.#buffer.set(part, this.#filled);
       this.#hash.update(part);
       this.#filled += part.length;
+      this.#unfinished.bytes += part.length;
       rest = rest.subarray(part.length);
       if (this.#filled === length) await this.#emit(this.#buffer.subarray(0, length));
     }
@@ -287,6 +292,7 @@ class PieceCutter {
       )
       .finally(() => {
         this.#writes.delete(write);
+        this.#unfinished.bytes -= bytes.length;
         this.#buffers.give(bytes);
       });
     this.#writes.add(write);
