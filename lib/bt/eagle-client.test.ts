@@ -58,7 +58,16 @@ const down = () => originOf(new RegistryError("unavailable", "no connection"));
 async function peerWith(
   path: string,
   of: TestBlob,
-  { isPublic = true, cluster = new ClusterAuth() }: { isPublic?: boolean; cluster?: ClusterAuth } = {},
+  {
+    isPublic = true,
+    cluster = new ClusterAuth(),
+    before = async () => {},
+  }: {
+    isPublic?: boolean;
+    cluster?: ClusterAuth;
+    /** Waited for before an answer. */
+    before?: () => Promise<void>;
+  } = {},
 ) {
   const live = await arriving(of, path);
   for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
@@ -78,7 +87,14 @@ async function peerWith(
     limiter: new RateLimiter(0),
     buffers: new BufferPool(CHUNK),
   });
-  const listener = await serve({ host: "127.0.0.1", port: 0, fetch: (request, env) => app.fetch(request, env) });
+  const listener = await serve({
+    host: "127.0.0.1",
+    port: 0,
+    fetch: async (request, env) => {
+      await before();
+      return await app.fetch(request, env);
+    },
+  });
   return {
     address: { host: "127.0.0.1", port: listener.port } satisfies PeerAddress,
     url: new URL(listener.url),
@@ -326,6 +342,43 @@ test("an origin that fails does not end the wait for a seeder that lives", { tim
   using handle = await host.client.acquire(blob.digest, request(origin));
   await whole(handle.blob);
   assert.equal(handle.blob.sourceOf(0), "seeder");
+});
+
+test("who goes on again is left the rest of what the origin was asked for", { timeout: 30_000 }, async () => {
+  const large = testBlob(60_000_000, { seed: 20 });
+  const { size, pieceLength } = large.layout;
+  async function* events(): AsyncGenerator<BlobEvent> {
+    yield { type: "blob", digest: large.digest.toString(), size, pieceLength };
+    yield { type: "metainfo", metainfo: encodeMetainfo(large.metainfo) };
+  }
+  for (const kind of ["seeder", "peer"] as const) {
+    await using dir = await tempDir();
+    const gate = Promise.withResolvers<void>();
+    await using other = await peerWith(dir.path, large, { before: () => gate.promise });
+    const who: HostInit =
+      kind === "seeder" ? { seeder: { url: other.url, events } } : { seeder: { events }, peers: [other.address] };
+    await using host = await hostOf(dir.path, { ...who, firstByteTimeout: 2 });
+    const inner = originOf(large.bytes);
+    let live: LiveBlob | undefined;
+    let bytes = 0;
+    const origin: Origin = {
+      name: "origin",
+      async read(range, signal) {
+        const read = await inner.read(range, signal);
+        // By its first byte the other is there again.
+        gate.resolve();
+        const isBack = () => [...(live?.have ?? [])].some((piece) => live!.sourceOf(piece) === kind);
+        await live!.waitFor(isBack, signal);
+        bytes += Math.min(range.end ?? size, size) - (range.start ?? 0);
+        return read;
+      },
+    };
+    using handle = await host.client.acquire(large.digest, request(origin));
+    live = handle.blob;
+    await whole(live, large);
+    assert.ok(inner.reads >= 1 && inner.reads <= 2, `${kind}: ${inner.reads} ranges`);
+    assert.ok(bytes <= 2 * 8 * 1024 * 1024, `${kind}: ${bytes} bytes`);
+  }
 });
 
 test("a peer that lies about the whole blob is banned, and tells nothing about the origin", async () => {

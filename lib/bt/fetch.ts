@@ -26,7 +26,7 @@ import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
 import { authority, endpointOf, HttpSource } from "./sources/http-source.ts";
 import { SourceError } from "./sources/source.ts";
-import type { TimeBounds } from "./time-bounds.ts";
+import { impatientMs, type TimeBounds } from "./time-bounds.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
 import { formatPeerHeader } from "./wire-format.ts";
@@ -269,7 +269,7 @@ export class Fetch {
       // Before the layout there is a seeder that shows signs of life, or peers are being asked.
       const hasSources = !download || download.usefulSources > 0 || this.#wire?.promising === true;
       const patience = hasSources ? this.#patienceMs() : ALONE_MS;
-      const blind = this.#noSeeder && !this.#blob.hashes?.complete;
+      const blind = this.#isBlind;
       if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
         quietMs: Math.round(quiet),
@@ -290,6 +290,11 @@ export class Fetch {
     }
   }
 
+  /** Nobody is left who would tell what pieces are right: sources are of no use for those that are not known. */
+  get #isBlind(): boolean {
+    return this.#noSeeder && !this.#blob.hashes?.complete;
+  }
+
   /** How long sources may bring nothing before the origin is asked. */
   #patienceMs(): number {
     const { firstByteMs } = this.#context.bounds;
@@ -305,20 +310,51 @@ export class Fetch {
   }
 
   async #readOrigin(signal: AbortSignal): Promise<void> {
-    const { downLimiter, maxSize, metrics } = this.#context;
+    const { downLimiter, maxSize, metrics, bounds } = this.#context;
+    const blob = this.#blob;
+    const begun = performance.now();
+    let seederAt = 0;
+    const unsubscribe = blob.subscribe((change) => {
+      if (change.type === "piece" && blob.sourceOf(change.piece) === "seeder") seederAt = performance.now();
+    });
+    const othersDeliver = () => {
+      const since = Math.max(begun, performance.now() - impatientMs(bounds));
+      return this.#isServed({ since, seederAt: Math.max(seederAt, this.#feed.progressAt) });
+    };
     try {
-      await fillFromOrigin(this.#blob, {
+      await fillFromOrigin(blob, {
         origin: this.#request.origin,
         limiter: downLimiter,
         maxSize,
         signal,
         onBytes: (bytes) => metrics.bytes.inc({ source: "origin", direction: "in" }, bytes),
+        othersDeliver,
       });
       metrics.originReads.inc({ result: "ok" });
     } catch (error) {
       metrics.originReads.inc({ result: BlobError.from(error).code });
       throw error;
+    } finally {
+      unsubscribe();
     }
+  }
+
+  /**
+   * Whether the swarm has delivered of late, and may bring all that is missing: a seeder goes on, or peers have it between
+   * them. Peers that have but what they read at the origin themselves do not keep this host from it.
+   * @param at.since Monotonic ms, as `seederAt`: when the seeder delivered, or went on to read, last.
+   */
+  #isServed({ since, seederAt }: { since: number; seederAt: number }): boolean {
+    const download = this.#download;
+    if (!download || this.#isBlind || download.usefulSources === 0) return false;
+    if (seederAt > since) return true;
+    const { have, hashes } = this.#blob;
+    if (!have || !hashes?.complete) return false;
+    const held = have.clone();
+    for (const { key, lastPieceAt = 0 } of download.neighbours()) {
+      if (lastPieceAt > since) for (const piece of download.find(key)?.pieces ?? []) held.add(piece);
+    }
+    return held.full;
   }
 
   /** No seeder tells (any more): what is known may be enough; else a peer's metainfo, else the origin. */

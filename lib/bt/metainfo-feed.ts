@@ -53,6 +53,7 @@ interface PeerWord {
 export class MetainfoFeed {
   readonly #init: MetainfoFeedInit;
   #hashesFrom: string | undefined;
+  #progressAt = 0;
 
   constructor(init: MetainfoFeedInit) {
     this.#init = init;
@@ -61,6 +62,11 @@ export class MetainfoFeed {
   /** The peer whose list of hashes was taken in want of a seeder: its word alone. */
   get hashesFrom(): string | undefined {
     return this.#hashesFrom;
+  }
+
+  /** When a seeder told last of bytes that it had read meanwhile, monotonic ms; 0 before. */
+  get progressAt(): number {
+    return this.#progressAt;
   }
 
   /** Takes what the seeders tell, from the next one when a stream breaks. @throws MetaInfoError when none tells. */
@@ -82,7 +88,10 @@ export class MetainfoFeed {
         const isProgress = progressOf();
         for await (const event of stream.events) {
           if (event.type !== "progress") await this.#take(event, stream.seeder);
-          else if (isProgress(event.bytes)) blob.progress(event.bytes);
+          else if (isProgress(event.bytes)) {
+            this.#progressAt = performance.now();
+            blob.progress(event.bytes);
+          }
         }
         return;
       } catch (error) {

@@ -45,6 +45,11 @@ export interface OriginFillInit {
   readonly signal: AbortSignal;
   /** Bytes the origin sent. */
   onBytes?(bytes: number): void;
+  /**
+   * Whether others bring what is missing by now: looked at between two ranges, and what has been begun is finished then.
+   * @default nobody does
+   */
+  othersDeliver?(): boolean;
 }
 
 /** A fill under way. */
@@ -61,7 +66,7 @@ const STREAMS = 2;
 const SEGMENT = { least: 8 * 1024 * 1024, most: 64 * 1024 * 1024, share: 1 / 16 };
 
 /**
- * Reads what is missing and returns when the blob has all pieces. Other sources may store pieces meanwhile.
+ * Reads what is missing and returns when the blob has all pieces, or others deliver. They may store pieces meanwhile.
  * @throws BlobError; the blob itself is failed only by its own store and digest.
  */
 export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Promise<void> {
@@ -77,7 +82,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
     await init.origin.prepare?.(signal);
     const ranged = blob.layout ? await confirm(blob, inner) : await fillFirst(blob, inner);
     // Each round reads what is missing; a second one only where another source gave up what it had begun.
-    while (!blob.have!.full) {
+    while (!blob.have!.full && !init.othersDeliver?.()) {
       const plan = new SegmentPlan(blob);
       const streams = ranged ? STREAMS : 1;
       await Promise.all(Array.from({ length: streams }, () => fillSegments(blob, plan, inner)));
@@ -150,10 +155,10 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
   return read.ranged;
 }
 
-/** Reads one segment after the other. */
+/** Reads one segment after the other, until others deliver. */
 async function fillSegments(blob: LiveBlob, plan: SegmentPlan, init: Filling): Promise<void> {
   const layout = blob.layout!;
-  for (let run = plan.next(); run; run = plan.next()) {
+  for (let run = plan.next(); run; run = init.othersDeliver?.() ? undefined : plan.next()) {
     const whole = run.first === 0 && run.end === layout.count;
     const range = whole ? {} : { start: layout.start(run.first), end: layout.end(run.end - 1) };
     await consume(blob, await init.origin.read(range, init.signal), run, init);
