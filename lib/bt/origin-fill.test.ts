@@ -97,3 +97,41 @@ test("once others deliver, what has been begun is finished and no more is read; 
     await live.close();
   }
 });
+
+test("an origin without Range is read once for all that is missing, wherever a reader waits", async () => {
+  const blob = testBlob(40_000_000, { seed: 3 });
+  const { count, size } = blob.layout;
+  const held = [0, 1, 2, 30, count - 1];
+  for (const position of [undefined, blob.layout.start(50)]) {
+    await using dir = await tempDir();
+    const live = await arriving(blob, dir.path);
+    for (const piece of held) await live.store(piece, blob.piece(piece), "peer");
+    if (position !== undefined) live.demand({ position, end: size, waitingSince: 1 });
+    const { origin, asked, took } = originOf(blob, { ranged: false });
+    await fillFromOrigin(live, fill(origin));
+    await live.done;
+    assert.equal(took.bytes, size);
+    assert.equal(
+      asked.length,
+      position === undefined ? 1 : 2,
+      "a range that would throw the beginning away is not read",
+    );
+    assert.equal(live.sourceOf(30), "peer");
+    await live.close();
+  }
+});
+
+test("an origin that ceases to honour Range is read to the end by one stream", async () => {
+  await using dir = await tempDir();
+  const blob = testBlob(60_000_000, { seed: 4 });
+  const live = await arriving(blob, dir.path);
+  const [before, after] = [originOf(blob), originOf(blob, { ranged: false })];
+  const origin: Origin = {
+    name: "origin",
+    read: (range, signal) => (before.asked.length < 3 ? before : after).origin.read(range, signal),
+  };
+  await fillFromOrigin(live, fill(origin));
+  await live.done;
+  assert.equal(after.took.bytes, blob.layout.size, "of whole answers one was read");
+  await live.close();
+});

@@ -80,12 +80,11 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
   const inner: Filling = { ...init, signal, buffers, unfinished: { bytes: 0 } };
   try {
     await init.origin.prepare?.(signal);
-    const ranged = blob.layout ? await confirm(blob, inner) : await fillFirst(blob, inner);
+    let ranged = blob.layout ? await confirm(blob, inner) : await fillFirst(blob, inner);
     // Each round reads what is missing; a second one only where another source gave up what it had begun.
     while (!blob.have!.full && !init.othersDeliver?.()) {
-      const plan = new SegmentPlan(blob);
-      const streams = ranged ? STREAMS : 1;
-      await Promise.all(Array.from({ length: streams }, () => fillSegments(blob, plan, inner)));
+      if (ranged) ranged = await fillRanges(blob, inner);
+      else await fillRest(blob, inner);
       await blob.waitFor(() => !isReviving(blob), signal);
     }
   } catch (cause) {
@@ -97,7 +96,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
 
 /**
  * What an earlier attempt left is taken up only when the origin gives this caller the blob, as it does here: another
- * caller may have brought it in. @returns true: the origin is taken to honour Range.
+ * caller may have brought it in. @returns Whether the origin honours Range, as far as it was asked.
  */
 async function confirm(blob: LiveBlob, { origin, signal }: Filling): Promise<boolean> {
   const layout = blob.layout!;
@@ -106,7 +105,7 @@ async function confirm(blob: LiveBlob, { origin, signal }: Filling): Promise<boo
     const read = await origin.read({ start, end: start + 1 }, signal);
     read.close();
     blob.adopt();
-    break;
+    return read.ranged;
   }
   return true;
 }
@@ -152,17 +151,64 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
     consume(blob, read, { first: 0, end }, init),
     ...Array.from({ length: others }, () => fillSegments(blob, segments, init)),
   ]);
-  return read.ranged;
+  return read.ranged && segments.ranged;
 }
 
-/** Reads one segment after the other, until others deliver. */
-async function fillSegments(blob: LiveBlob, plan: SegmentPlan, init: Filling): Promise<void> {
-  const layout = blob.layout!;
-  for (let run = plan.next(); run; run = init.othersDeliver?.() ? undefined : plan.next()) {
-    const whole = run.first === 0 && run.end === layout.count;
-    const range = whole ? {} : { start: layout.start(run.first), end: layout.end(run.end - 1) };
-    await consume(blob, await init.origin.read(range, init.signal), run, init);
+/** Reads what is missing in ranges; without Range the first of them goes on to the end. @returns Whether there is Range. */
+async function fillRanges(blob: LiveBlob, init: Filling): Promise<boolean> {
+  const plan = new SegmentPlan(blob);
+  const run = plan.next();
+  if (!run) return true;
+  const read = await init.origin.read({ ...bytesOf(run, blob), wholeUnlessRanged: true }, init.signal);
+  if (!read.ranged) {
+    // A reader waits further on: what is before it comes on the same way, by a read that does not throw it away.
+    if (firstMissing(blob) < run.first) read.close();
+    else await consume(blob, read, { first: run.first, end: blob.layout!.count }, init);
+    return false;
   }
+  const rest = async () => {
+    await consume(blob, read, run, init);
+    await fillSegments(blob, plan, init);
+  };
+  const others = Array.from({ length: STREAMS - 1 }, () => fillSegments(blob, plan, init));
+  await Promise.all([rest(), ...others]);
+  return plan.ranged;
+}
+
+/** Reads from the first missing byte to the end of the blob, once: each read of an origin without Range is one of it all. */
+async function fillRest(blob: LiveBlob, init: Filling): Promise<void> {
+  const { count } = blob.layout!;
+  const first = firstMissing(blob);
+  if (first === count) return;
+  if (blob.isWriting(first)) return await blob.waitFor(() => !blob.isWriting(first), init.signal);
+  const start = blob.layout!.start(first);
+  await consume(blob, await init.origin.read({ start }, init.signal), { first, end: count }, init);
+}
+
+/** Reads one segment after the other, until others deliver or one is not ranged: all streams end then. */
+async function fillSegments(blob: LiveBlob, plan: SegmentPlan, init: Filling): Promise<void> {
+  while (plan.ranged && !init.othersDeliver?.()) {
+    const run = plan.next();
+    if (!run) return;
+    const read = await init.origin.read(bytesOf(run, blob), init.signal);
+    if (read.ranged) await consume(blob, read, run, init);
+    else {
+      plan.ranged = false;
+      read.close();
+    }
+  }
+}
+
+/** All of the blob is asked for without an end, so that one that is longer shows. */
+function bytesOf({ first, end }: Run, blob: LiveBlob): { start?: number; end?: number } {
+  const layout = blob.layout!;
+  const isWhole = first === 0 && end === layout.count;
+  return isWhole ? {} : { start: layout.start(first), end: layout.end(end - 1) };
+}
+
+/** The first piece that nobody has or is checking. */
+function firstMissing(blob: LiveBlob): number {
+  return blob.covered!.firstMissing();
 }
 
 interface Run {
@@ -173,6 +219,8 @@ interface Run {
 
 /** Which missing pieces are read next: from where a reader waits, else from the front, each once. */
 class SegmentPlan {
+  /** No read of a segment has shown yet that the origin does not honour Range. */
+  ranged = true;
   readonly #blob: LiveBlob;
   readonly #claimed: Bitfield;
   readonly #length: number;
@@ -227,7 +275,7 @@ async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: Filling):
   await cutter.finish(run.end);
 }
 
-/** Assembles pieces out of chunks and stores them, a few at a time. */
+/** Assembles pieces out of chunks and stores them, a few at a time; those that are here are passed over. */
 class PieceCutter {
   readonly #blob: LiveBlob;
   readonly #layout: Layout;
@@ -238,6 +286,7 @@ class PieceCutter {
   #piece: number;
   #buffer: Uint8Array | undefined;
   #filled = 0;
+  #isHeld = false;
   #hash: Hash = createHash("sha1");
   #failure: unknown;
 
@@ -256,15 +305,28 @@ class PieceCutter {
       if (this.#piece >= this.#layout.count)
         throw new RegistryError("changed", `${this.#blob.digest}: the origin sends more than it said`);
       const length = this.#layout.length(this.#piece);
-      this.#buffer ??= this.#buffers.take();
       const part = rest.subarray(0, Math.min(rest.length, length - this.#filled));
-      this.#buffer.set(part, this.#filled);
-      this.#hash.update(part);
-      this.#filled += part.length;
-      this.#unfinished.bytes += part.length;
       rest = rest.subarray(part.length);
-      if (this.#filled === length) await this.#emit(this.#buffer.subarray(0, length));
+      if (this.#filled === 0) this.#isHeld = this.#blob.have!.has(this.#piece);
+      if (this.#isHeld) this.#pass(part, length);
+      else await this.#take(part, length);
     }
+  }
+
+  #pass(part: Uint8Array, length: number): void {
+    this.#filled += part.length;
+    if (this.#filled < length) return;
+    this.#filled = 0;
+    this.#piece += 1;
+  }
+
+  async #take(part: Uint8Array, length: number): Promise<void> {
+    this.#buffer ??= this.#buffers.take();
+    this.#buffer.set(part, this.#filled);
+    this.#hash.update(part);
+    this.#filled += part.length;
+    this.#unfinished.bytes += part.length;
+    if (this.#filled === length) await this.#emit(this.#buffer.subarray(0, length));
   }
 
   /** Waits for what is being written. @throws when the body ended before the run did. */
