@@ -34,7 +34,7 @@ const FORGIVEN = 0.5;
 /** Requests at peers for late pieces, beyond the window. */
 const LATE_ROOM = 2;
 /** Fewer bytes than these are no progress: a source that sends a byte now and then must not keep the origin away. */
-const TRICKLE = 16 * 1024;
+export const TRICKLE = 16 * 1024;
 
 /** What a download needs. */
 export interface DownloadInit {

@@ -58,7 +58,16 @@ const down = () => originOf(new RegistryError("unavailable", "no connection"));
 async function peerWith(
   path: string,
   of: TestBlob,
-  { isPublic = true, cluster = new ClusterAuth() }: { isPublic?: boolean; cluster?: ClusterAuth } = {},
+  {
+    isPublic = true,
+    cluster = new ClusterAuth(),
+    before = async () => {},
+  }: {
+    isPublic?: boolean;
+    cluster?: ClusterAuth;
+    /** Waited for before an answer. */
+    before?: () => Promise<void>;
+  } = {},
 ) {
   const live = await arriving(of, path);
   for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
@@ -78,7 +87,14 @@ async function peerWith(
     limiter: new RateLimiter(0),
     buffers: new BufferPool(CHUNK),
   });
-  const listener = await serve({ host: "127.0.0.1", port: 0, fetch: (request, env) => app.fetch(request, env) });
+  const listener = await serve({
+    host: "127.0.0.1",
+    port: 0,
+    fetch: async (request, env) => {
+      await before();
+      return await app.fetch(request, env);
+    },
+  });
   return {
     address: { host: "127.0.0.1", port: listener.port } satisfies PeerAddress,
     url: new URL(listener.url),
@@ -97,10 +113,15 @@ interface HostInit {
   readonly peers?: readonly PeerAddress[];
   readonly maxSize?: number;
   readonly cluster?: ClusterAuth;
+  /** Seconds. @default 5 */
+  readonly firstByteTimeout?: number;
 }
 
 /** An EagleClient in a directory. */
-async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000, cluster }: HostInit = {}) {
+async function hostOf(
+  path: string,
+  { seeder, peers, maxSize = 100_000_000, cluster, firstByteTimeout = 5 }: HostInit = {},
+) {
   const metrics = createMetrics("proxy");
   const store = new BlobStore({
     storage: await FsStorage.open({ rootDirectory: `${path}/host` }),
@@ -136,7 +157,7 @@ async function hostOf(path: string, { seeder, peers, maxSize = 100_000_000, clus
     ...(cluster ? { cluster } : {}),
     bans,
     downLimiter: new RateLimiter(0),
-    bounds: timeBounds({ downloadTimeout: 2 }),
+    bounds: timeBounds({ firstByteTimeout, downloadTimeout: 2 }),
     maxSize,
     peerId: "e".repeat(40),
     peerPort: 1,
@@ -279,6 +300,84 @@ test("seeders that say no, break, or tell nonsense: the origin delivers", async 
     await using host = await hostOf(dir.path, { seeder: { events } });
     using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes), { size: blob.layout.size }));
     await whole(handle.blob).catch((error) => assert.fail(`${what}: ${error}`));
+  }
+});
+
+/** A seeder that shows a sign of life again and again, after these events, and has no byte. */
+async function* living(first: readonly BlobEvent[], { until }: { until?: () => boolean } = {}) {
+  yield* first;
+  while (!until?.()) {
+    yield { type: "progress", bytes: 70_000 } as const;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+test("a seeder that lives and reads nothing does not keep the origin away", { timeout: 20_000 }, async () => {
+  const { size, pieceLength } = blob.layout;
+  const begun: BlobEvent = { type: "blob", digest: blob.digest.toString(), size, pieceLength };
+  for (const [what, first] of [
+    ["before the size", []],
+    ["after it", [begun]],
+  ] as const) {
+    await using dir = await tempDir();
+    let over = false;
+    const events = () => living(first, { until: () => over });
+    await using host = await hostOf(dir.path, { seeder: { events }, firstByteTimeout: 0.5 });
+    using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes)));
+    await whole(handle.blob);
+    assert.equal(handle.blob.sourceOf(0), "origin", what);
+    over = true;
+  }
+});
+
+test("an origin that fails does not end the wait for a seeder that lives", { timeout: 20_000 }, async () => {
+  await using dir = await tempDir();
+  await using seeder = await peerWith(dir.path, blob);
+  const origin = down();
+  async function* events(): AsyncGenerator<BlobEvent> {
+    yield* living([], { until: () => origin.reads > 0 });
+    yield* told();
+  }
+  await using host = await hostOf(dir.path, { seeder: { url: seeder.url, events }, firstByteTimeout: 0.5 });
+  using handle = await host.client.acquire(blob.digest, request(origin));
+  await whole(handle.blob);
+  assert.equal(handle.blob.sourceOf(0), "seeder");
+});
+
+test("who goes on again is left the rest of what the origin was asked for", { timeout: 30_000 }, async () => {
+  const large = testBlob(60_000_000, { seed: 20 });
+  const { size, pieceLength } = large.layout;
+  async function* events(): AsyncGenerator<BlobEvent> {
+    yield { type: "blob", digest: large.digest.toString(), size, pieceLength };
+    yield { type: "metainfo", metainfo: encodeMetainfo(large.metainfo) };
+  }
+  for (const kind of ["seeder", "peer"] as const) {
+    await using dir = await tempDir();
+    const gate = Promise.withResolvers<void>();
+    await using other = await peerWith(dir.path, large, { before: () => gate.promise });
+    const who: HostInit =
+      kind === "seeder" ? { seeder: { url: other.url, events } } : { seeder: { events }, peers: [other.address] };
+    await using host = await hostOf(dir.path, { ...who, firstByteTimeout: 2 });
+    const inner = originOf(large.bytes);
+    let live: LiveBlob | undefined;
+    let bytes = 0;
+    const origin: Origin = {
+      name: "origin",
+      async read(range, signal) {
+        const read = await inner.read(range, signal);
+        // By its first byte the other is there again.
+        gate.resolve();
+        const isBack = () => [...(live?.have ?? [])].some((piece) => live!.sourceOf(piece) === kind);
+        await live!.waitFor(isBack, signal);
+        bytes += Math.min(range.end ?? size, size) - (range.start ?? 0);
+        return read;
+      },
+    };
+    using handle = await host.client.acquire(large.digest, request(origin));
+    live = handle.blob;
+    await whole(live, large);
+    assert.ok(inner.reads >= 1 && inner.reads <= 2, `${kind}: ${inner.reads} ranges`);
+    assert.ok(bytes <= 2 * 8 * 1024 * 1024, `${kind}: ${bytes} bytes`);
   }
 });
 

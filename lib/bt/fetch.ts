@@ -26,7 +26,7 @@ import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
 import { authority, endpointOf, HttpSource } from "./sources/http-source.ts";
 import { SourceError } from "./sources/source.ts";
-import type { TimeBounds } from "./time-bounds.ts";
+import { impatientMs, type TimeBounds } from "./time-bounds.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
 import { formatPeerHeader } from "./wire-format.ts";
@@ -37,6 +37,8 @@ const MAX_KNOWN = 200;
 const ALONE_MS = 300;
 /** With sources that have brought nothing yet, after this share of the time to the first byte; all of it later. */
 const FIRST_SHARE = 0.8;
+/** And up to this share of it later, by chance: whom the same seeder leaves waiting do not all ask at the same moment. */
+const JITTER = 0.2;
 /** Others are asked for a blob when it has not come whole with the seeder's first word, or after this, ms. */
 const ANNOUNCE_MS = 50;
 const WATCH_MS = 100;
@@ -119,9 +121,12 @@ export class Fetch {
   readonly #waiting: ["peer" | "seeder", PeerEndpoint][] = [];
   readonly #feed: MetainfoFeed;
   readonly #announcer: Announcer | undefined;
+  /** Once the layout is known. */
   #download: Download | undefined;
+  #wire: WireDownload | undefined;
   #filling: Promise<void> | undefined;
   #noSeeder = false;
+  readonly #jitter = 1 + JITTER * Math.random();
 
   constructor(blob: LiveBlob, request: FetchRequest, context: FetchContext) {
     this.#blob = blob;
@@ -234,42 +239,45 @@ export class Fetch {
   }
 
   async #untilComplete(signal: AbortSignal): Promise<void> {
-    await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
-    const download = this.#startDownload();
     const done = new AbortController();
-    // Nobody on the wire can show who he is.
-    const wire = this.#request.isPublic ? this.#context.wire?.join(this.#blob, download) : undefined;
     const inner = AbortSignal.any([signal, done.signal]);
-    const watch = this.#watch({ download, wire, signal: inner });
     try {
-      await Promise.race([download.run(signal), watch, this.#neighbourhood.run(inner)]);
+      await Promise.race([this.#fromSources(inner), this.#watch(inner)]);
     } finally {
       done.abort();
-      wire?.[Symbol.dispose]();
+      this.#wire?.[Symbol.dispose]();
     }
   }
 
-  /** Reads the origin when nothing arrives. Rejects when that fails too and no source is left; else resolves never. */
-  async #watch({
-    download,
-    wire,
-    signal,
-  }: {
-    download: Download;
-    wire: WireDownload | undefined;
-    signal: AbortSignal;
-  }): Promise<never> {
+  /** Takes pieces from whoever has them, once the layout is known. */
+  async #fromSources(signal: AbortSignal): Promise<void> {
+    await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
+    signal.throwIfAborted();
+    const download = this.#startDownload();
+    // Nobody on the wire can show who he is.
+    this.#wire = this.#request.isPublic ? this.#context.wire?.join(this.#blob, download) : undefined;
+    await Promise.race([download.run(signal), this.#neighbourhood.run(signal)]);
+  }
+
+  /**
+   * Reads the origin when nothing arrives, be it the layout. Rejects when that fails too and no source is left; else
+   * resolves never.
+   */
+  async #watch(signal: AbortSignal): Promise<never> {
     const { bounds, metrics } = this.#context;
+    const begun = performance.now();
     for (;;) {
       await sleep(WATCH_MS, signal);
-      const quiet = performance.now() - download.lastProgress;
-      const hasSources = download.usefulSources > 0 || wire?.promising === true;
+      const download = this.#download;
+      const quiet = performance.now() - (download?.lastProgress ?? begun);
+      // Before the layout there is a seeder that shows signs of life, or peers are being asked.
+      const hasSources = !download || download.usefulSources > 0 || this.#wire?.promising === true;
       const patience = hasSources ? this.#patienceMs() : ALONE_MS;
-      const blind = this.#noSeeder && !this.#blob.hashes?.complete;
+      const blind = this.#isBlind;
       if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
         quietMs: Math.round(quiet),
-        sources: download.sourceCount,
+        sources: download?.sourceCount ?? 0,
       });
       if (hasSources && quiet >= patience)
         metrics.timeouts.inc({ bound: this.#blob.received > 0 ? "stall" : "first_byte" });
@@ -278,7 +286,7 @@ export class Fetch {
       } catch (cause) {
         const error = BlobError.from(cause);
         const final = signal.aborted || this.#blob.error || CONTRADICTIONS.includes(error.code);
-        const alone = download.sourceCount === 0 && !wire?.promising;
+        const alone = download?.sourceCount === 0 && !this.#wire?.promising;
         if (final || blind || alone || quiet > bounds.idleMs) throw cause;
         this.#log.warn("the origin does not deliver either", { code: error.code, error: error.message });
         await sleep(RETRY_ORIGIN_MS, signal);
@@ -286,10 +294,15 @@ export class Fetch {
     }
   }
 
+  /** Nobody is left who would tell what pieces are right: sources are of no use for those that are not known. */
+  get #isBlind(): boolean {
+    return this.#noSeeder && !this.#blob.hashes?.complete;
+  }
+
   /** How long sources may bring nothing before the origin is asked. */
   #patienceMs(): number {
     const { firstByteMs } = this.#context.bounds;
-    return this.#blob.received > 0 ? firstByteMs : firstByteMs * FIRST_SHARE;
+    return this.#jitter * (this.#blob.received > 0 ? firstByteMs : firstByteMs * FIRST_SHARE);
   }
 
   /** One read of the origin at a time, whoever asks for it. */
@@ -301,20 +314,51 @@ export class Fetch {
   }
 
   async #readOrigin(signal: AbortSignal): Promise<void> {
-    const { downLimiter, maxSize, metrics } = this.#context;
+    const { downLimiter, maxSize, metrics, bounds } = this.#context;
+    const blob = this.#blob;
+    const begun = performance.now();
+    let seederAt = 0;
+    const unsubscribe = blob.subscribe((change) => {
+      if (change.type === "piece" && blob.sourceOf(change.piece) === "seeder") seederAt = performance.now();
+    });
+    const othersDeliver = () => {
+      const since = Math.max(begun, performance.now() - impatientMs(bounds));
+      return this.#isServed({ since, seederAt: Math.max(seederAt, this.#feed.progressAt) });
+    };
     try {
-      await fillFromOrigin(this.#blob, {
+      await fillFromOrigin(blob, {
         origin: this.#request.origin,
         limiter: downLimiter,
         maxSize,
         signal,
         onBytes: (bytes) => metrics.bytes.inc({ source: "origin", direction: "in" }, bytes),
+        othersDeliver,
       });
       metrics.originReads.inc({ result: "ok" });
     } catch (error) {
       metrics.originReads.inc({ result: BlobError.from(error).code });
       throw error;
+    } finally {
+      unsubscribe();
     }
+  }
+
+  /**
+   * Whether the swarm has delivered of late, and may bring all that is missing: a seeder goes on, or peers have it between
+   * them. Peers that have but what they read at the origin themselves do not keep this host from it.
+   * @param at.since Monotonic ms, as `seederAt`: when the seeder delivered, or went on to read, last.
+   */
+  #isServed({ since, seederAt }: { since: number; seederAt: number }): boolean {
+    const download = this.#download;
+    if (!download || this.#isBlind || download.usefulSources === 0) return false;
+    if (seederAt > since) return true;
+    const { have, hashes } = this.#blob;
+    if (!have || !hashes?.complete) return false;
+    const held = have.clone();
+    for (const { key, lastPieceAt = 0 } of download.neighbours()) {
+      if (lastPieceAt > since) for (const piece of download.find(key)?.pieces ?? []) held.add(piece);
+    }
+    return held.full;
   }
 
   /** No seeder tells (any more): what is known may be enough; else a peer's metainfo, else the origin. */

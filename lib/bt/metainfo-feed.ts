@@ -10,6 +10,7 @@ import type { Logger } from "../log/log.ts";
 import { createDigestHash } from "../registry/digest.ts";
 import { MetaInfoError } from "../rpc/errors.ts";
 import type { BlobEvent } from "../rpc/meta-info.ts";
+import { TRICKLE } from "./download.ts";
 import { BlobError } from "./errors.ts";
 import type { FetchContext, FetchRequest } from "./fetch.ts";
 import { Layout } from "./layout.ts";
@@ -24,6 +25,10 @@ import { impatientMs } from "./time-bounds.ts";
 const MAX_REOPENS = 5;
 /** What trackers bring within this time is asked for metainfo, ms. */
 const PEERS_MS = 300;
+/** Peers asked for metainfo at once; those that are silent for so long, ms, keep nobody from being asked besides them. */
+const AT_ONCE = { peers: 4, silentMs: 250 };
+/** How often more are looked for, ms. */
+const POLL_MS = 20;
 
 export interface MetainfoFeedInit {
   readonly blob: LiveBlob;
@@ -37,10 +42,18 @@ export interface MetainfoFeedInit {
   onSeeder(seeder: URL): void;
 }
 
+/** What a peer told. */
+interface PeerWord {
+  /** Where the peer is. */
+  readonly name: string;
+  readonly metainfo: Metainfo;
+}
+
 /** See the module. Everything it hears goes into the blob. */
 export class MetainfoFeed {
   readonly #init: MetainfoFeedInit;
   #hashesFrom: string | undefined;
+  #progressAt = 0;
 
   constructor(init: MetainfoFeedInit) {
     this.#init = init;
@@ -49,6 +62,11 @@ export class MetainfoFeed {
   /** The peer whose list of hashes was taken in want of a seeder: its word alone. */
   get hashesFrom(): string | undefined {
     return this.#hashesFrom;
+  }
+
+  /** When a seeder told last of bytes that it had read meanwhile, monotonic ms; 0 before. */
+  get progressAt(): number {
+    return this.#progressAt;
   }
 
   /** Takes what the seeders tell, from the next one when a stream breaks. @throws MetaInfoError when none tells. */
@@ -67,7 +85,14 @@ export class MetainfoFeed {
         avoid,
       });
       try {
-        for await (const event of stream.events) await this.#take(event, stream.seeder);
+        const isProgress = progressOf();
+        for await (const event of stream.events) {
+          if (event.type !== "progress") await this.#take(event, stream.seeder);
+          else if (isProgress(event.bytes)) {
+            this.#progressAt = performance.now();
+            blob.progress(event.bytes);
+          }
+        }
         return;
       } catch (error) {
         if (!(error instanceof MetaInfoError) || signal.aborted || attempt >= MAX_REOPENS) throw error;
@@ -81,27 +106,74 @@ export class MetainfoFeed {
     }
   }
 
-  /** Asks peers, as trackers bring them, until one tells or all were asked. */
+  /**
+   * Asks peers, as trackers bring them, a few at once, until one tells, all have answered, or the time that one party may
+   * be silent is over for all of them.
+   * @throws BlobError when the blob cannot begin; the signal's reason.
+   */
   async fromPeers(
     peers: ReadonlyMap<string, PeerEndpoint>,
-    { allHeard, signal }: { allHeard: () => boolean; signal: AbortSignal },
+    how: { allHeard: () => boolean; signal: AbortSignal },
   ): Promise<void> {
+    const { blob } = this.#init;
+    const found = await this.#askPeers(peers, how);
+    if (!found) return;
+    this.#hashesFrom = found.name;
+    await blob.begin(found.metainfo.layout);
+    blob.addHashes(0, found.metainfo.pieces);
+  }
+
+  /** @returns What the first of them told that can be taken. Nobody is asked any more then. */
+  async #askPeers(
+    peers: ReadonlyMap<string, PeerEndpoint>,
+    { allHeard, signal }: { allHeard: () => boolean; signal: AbortSignal },
+  ): Promise<PeerWord | undefined> {
     const { blob, context, cluster, asPart } = this.#init;
     const http = new ClusterHttp(context.http, cluster, { asPart });
+    const over = new AbortController();
+    const inner = AbortSignal.any([signal, over.signal]);
+    const begun = performance.now();
+    const end = begun + impatientMs(context.bounds);
+    const heard = new Map<string, PeerEndpoint>();
     const asked = new Set<string>();
-    for (const deadline = performance.now() + PEERS_MS; performance.now() < deadline; await sleep(20, signal)) {
-      for (const [name, peer] of peers) {
-        if (asked.has(name)) continue;
-        asked.add(name);
-        const timeoutMs = impatientMs(context.bounds);
-        const metainfo = await fetchPeerMetainfo(http, { peer, digest: blob.digest, timeoutMs, signal });
-        if (!metainfo || metainfo.layout.size > context.maxSize || !this.#isSize(metainfo.layout.size)) continue;
-        this.#hashesFrom = name;
-        await blob.begin(metainfo.layout);
-        blob.addHashes(0, metainfo.pieces);
-        return;
+    /** Since when those under way are silent, monotonic ms. */
+    const owing = new Map<string, number>();
+    const { promise: told, resolve: tell } = Promise.withResolvers<void>();
+    let word: PeerWord | undefined;
+    const ask = async (name: string, peer: PeerEndpoint, now: number) => {
+      asked.add(name);
+      owing.set(name, now);
+      const metainfo = await fetchPeerMetainfo(http, {
+        peer,
+        digest: blob.digest,
+        timeoutMs: Math.ceil(end - now),
+        signal: inner,
+      });
+      owing.delete(name);
+      if (!metainfo || metainfo.layout.size > context.maxSize || !this.#isSize(metainfo.layout.size)) return;
+      word ??= { name, metainfo };
+      tell();
+    };
+    try {
+      for (let now = begun; !word && now < end; now = performance.now()) {
+        const isHearing = now < begun + PEERS_MS;
+        if (isHearing) for (const [name, peer] of peers) heard.set(name, peer);
+        let room = AT_ONCE.peers;
+        for (const since of owing.values()) if (now - since < AT_ONCE.silentMs) room -= 1;
+        for (const [name, peer] of heard) {
+          if (room <= 0) break;
+          if (asked.has(name)) continue;
+          room -= 1;
+          // It rejects only when nobody is asked any more.
+          ask(name, peer, now).catch(() => {});
+        }
+        const areDone = owing.size === 0 && asked.size === heard.size;
+        if (areDone && (!isHearing || allHeard())) break;
+        await Promise.race([told, sleep(Math.min(POLL_MS, end - now), inner)]);
       }
-      if (allHeard() && asked.size === peers.size) return;
+      return word;
+    } finally {
+      over.abort();
     }
   }
 
@@ -112,10 +184,9 @@ export class MetainfoFeed {
     return cluster.closed && asPart && !isPublic && authorization !== undefined ? { authorization } : {};
   }
 
-  async #take(event: BlobEvent, seeder: URL): Promise<void> {
+  async #take(event: Exclude<BlobEvent, { type: "progress" }>, seeder: URL): Promise<void> {
     const { blob, context, onSeeder } = this.#init;
-    if (event.type === "progress") blob.progress(event.bytes);
-    else if (event.type === "hashes") blob.addHashes(event.firstIndex, event.sha1s);
+    if (event.type === "hashes") blob.addHashes(event.firstIndex, event.sha1s);
     else if (event.type === "metainfo") blob.addHashes(0, this.#checked(event.metainfo).pieces);
     else {
       if (event.digest !== blob.digest.toString())
@@ -158,4 +229,18 @@ export class MetainfoFeed {
     context.metrics.bytes.inc({ source: "seeder", direction: "in" }, bytes.length);
     await blob.store(0, bytes, "seeder");
   }
+}
+
+/**
+ * A seeder tells each second that it lives, how much it has read, and it may have read nothing meanwhile.
+ * @returns Whether what it tells in one stream is worth the name, each time; the first time it only says where it stands.
+ */
+function progressOf(): (bytes: number) => boolean {
+  let told: number | undefined;
+  return (bytes) => {
+    const isFirst = told === undefined;
+    if (told !== undefined && bytes - told < TRICKLE) return false;
+    told = bytes;
+    return !isFirst;
+  };
 }

@@ -46,10 +46,17 @@ export interface OriginFillInit {
   readonly signal: AbortSignal;
   /** Bytes the origin sent. */
   onBytes?(bytes: number): void;
+  /**
+   * Whether others bring what is missing by now: looked at between two ranges, and what has been begun is finished then.
+   * @default nobody does
+   */
+  othersDeliver?(): boolean;
 }
 
 /** A fill under way. */
 interface Filling extends OriginFillInit {
+  /** Of pieces that are being read, or are on their way to the disk: a slow origin's progress shows long before a piece. */
+  readonly unfinished: { bytes: number };
   /** Once the layout is known. */
   buffers(): BufferPool;
 }
@@ -60,7 +67,7 @@ const STREAMS = 2;
 const SEGMENT = { least: 8 * 1024 * 1024, most: 64 * 1024 * 1024, share: 1 / 16 };
 
 /**
- * Reads what is missing and returns when the blob has all pieces. Other sources may store pieces meanwhile.
+ * Reads what is missing and returns when the blob has all pieces, or others deliver. They may store pieces meanwhile.
  * @throws BlobError; the blob itself is failed only by its own store and digest.
  */
 export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Promise<void> {
@@ -71,15 +78,14 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
     pool ??= new BufferPool(blob.layout!.pieceLength, MAX_BUFFERS);
     return pool;
   };
-  const inner: Filling = { ...init, signal, buffers };
+  const inner: Filling = { ...init, signal, buffers, unfinished: { bytes: 0 } };
   try {
     await init.origin.prepare?.(signal);
-    const ranged = blob.layout ? await confirm(blob, inner) : await fillFirst(blob, inner);
+    let ranged = blob.layout ? await confirm(blob, inner) : await fillFirst(blob, inner);
     // Each round reads what is missing; a second one only where another source gave up what it had begun.
-    while (!blob.have!.full) {
-      const plan = new SegmentPlan(blob);
-      const streams = ranged ? STREAMS : 1;
-      await Promise.all(Array.from({ length: streams }, () => fillSegments(blob, plan, inner)));
+    while (!blob.have!.full && !init.othersDeliver?.()) {
+      if (ranged) ranged = await fillRanges(blob, inner);
+      else await fillRest(blob, inner);
       await blob.waitFor(() => !isReviving(blob), signal);
     }
   } catch (cause) {
@@ -91,7 +97,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
 
 /**
  * What an earlier attempt left is taken up only when the origin gives this caller the blob, as it does here: another
- * caller may have brought it in. @returns true: the origin is taken to honour Range.
+ * caller may have brought it in. @returns Whether the origin honours Range, as far as it was asked.
  */
 async function confirm(blob: LiveBlob, { origin, signal }: Filling): Promise<boolean> {
   const layout = blob.layout!;
@@ -100,7 +106,7 @@ async function confirm(blob: LiveBlob, { origin, signal }: Filling): Promise<boo
     const read = await origin.read({ start, end: start + 1 }, signal);
     read.close();
     blob.adopt();
-    break;
+    return read.ranged;
   }
   return true;
 }
@@ -146,17 +152,64 @@ async function fillFirst(blob: LiveBlob, init: Filling): Promise<boolean> {
     consume(blob, read, { first: 0, end }, init),
     ...Array.from({ length: others }, () => fillSegments(blob, segments, init)),
   ]);
-  return read.ranged;
+  return read.ranged && segments.ranged;
 }
 
-/** Reads one segment after the other. */
-async function fillSegments(blob: LiveBlob, plan: SegmentPlan, init: Filling): Promise<void> {
-  const layout = blob.layout!;
-  for (let run = plan.next(); run; run = plan.next()) {
-    const whole = run.first === 0 && run.end === layout.count;
-    const range = whole ? {} : { start: layout.start(run.first), end: layout.end(run.end - 1) };
-    await consume(blob, await init.origin.read(range, init.signal), run, init);
+/** Reads what is missing in ranges; without Range the first of them goes on to the end. @returns Whether there is Range. */
+async function fillRanges(blob: LiveBlob, init: Filling): Promise<boolean> {
+  const plan = new SegmentPlan(blob);
+  const run = plan.next();
+  if (!run) return true;
+  const read = await init.origin.read({ ...bytesOf(run, blob), wholeUnlessRanged: true }, init.signal);
+  if (!read.ranged) {
+    // A reader waits further on: what is before it comes on the same way, by a read that does not throw it away.
+    if (firstMissing(blob) < run.first) read.close();
+    else await consume(blob, read, { first: run.first, end: blob.layout!.count }, init);
+    return false;
   }
+  const rest = async () => {
+    await consume(blob, read, run, init);
+    await fillSegments(blob, plan, init);
+  };
+  const others = Array.from({ length: STREAMS - 1 }, () => fillSegments(blob, plan, init));
+  await Promise.all([rest(), ...others]);
+  return plan.ranged;
+}
+
+/** Reads from the first missing byte to the end of the blob, once: each read of an origin without Range is one of it all. */
+async function fillRest(blob: LiveBlob, init: Filling): Promise<void> {
+  const { count } = blob.layout!;
+  const first = firstMissing(blob);
+  if (first === count) return;
+  if (blob.isWriting(first)) return await blob.waitFor(() => !blob.isWriting(first), init.signal);
+  const start = blob.layout!.start(first);
+  await consume(blob, await init.origin.read({ start }, init.signal), { first, end: count }, init);
+}
+
+/** Reads one segment after the other, until others deliver or one is not ranged: all streams end then. */
+async function fillSegments(blob: LiveBlob, plan: SegmentPlan, init: Filling): Promise<void> {
+  while (plan.ranged && !init.othersDeliver?.()) {
+    const run = plan.next();
+    if (!run) return;
+    const read = await init.origin.read(bytesOf(run, blob), init.signal);
+    if (read.ranged) await consume(blob, read, run, init);
+    else {
+      plan.ranged = false;
+      read.close();
+    }
+  }
+}
+
+/** All of the blob is asked for without an end, so that one that is longer shows. */
+function bytesOf({ first, end }: Run, blob: LiveBlob): { start?: number; end?: number } {
+  const layout = blob.layout!;
+  const isWhole = first === 0 && end === layout.count;
+  return isWhole ? {} : { start: layout.start(first), end: layout.end(end - 1) };
+}
+
+/** The first piece that nobody has or is checking. */
+function firstMissing(blob: LiveBlob): number {
+  return blob.covered!.firstMissing();
 }
 
 interface Run {
@@ -167,6 +220,8 @@ interface Run {
 
 /** Which missing pieces are read next: from where a reader waits, else from the front, each once. */
 class SegmentPlan {
+  /** No read of a segment has shown yet that the origin does not honour Range. */
+  ranged = true;
   readonly #blob: LiveBlob;
   readonly #claimed: Bitfield;
   readonly #length: number;
@@ -206,7 +261,7 @@ class SegmentPlan {
 
 /** Cuts a body into pieces. */
 async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: Filling): Promise<void> {
-  const cutter = new PieceCutter(blob, run.first, init.buffers());
+  const cutter = new PieceCutter(blob, run.first, init);
   const turn = turnOf(blob, init.signal);
   let toldAt = performance.now();
   for await (const chunk of read.body) {
@@ -216,29 +271,32 @@ async function consume(blob: LiveBlob, read: BlobRead, run: Run, init: Filling):
     const now = performance.now();
     if (now - toldAt >= PROGRESS_MS) {
       toldAt = now;
-      blob.progress(blob.received);
+      blob.progress(Math.min(blob.size!, blob.received + init.unfinished.bytes));
     }
   }
   await cutter.finish(run.end);
 }
 
-/** Assembles pieces out of chunks and stores them, a few at a time. */
+/** Assembles pieces out of chunks and stores them, a few at a time; those that are here are passed over. */
 class PieceCutter {
   readonly #blob: LiveBlob;
   readonly #layout: Layout;
   readonly #buffers: BufferPool;
+  readonly #unfinished: { bytes: number };
   readonly #writes = new Set<Promise<void>>();
   readonly #maxWrites: number;
   #piece: number;
   #buffer: Uint8Array | undefined;
   #filled = 0;
+  #isHeld = false;
   #hash: Hash = createHash("sha1");
   #failure: unknown;
 
-  constructor(blob: LiveBlob, first: number, buffers: BufferPool) {
+  constructor(blob: LiveBlob, first: number, { buffers, unfinished }: Filling) {
     this.#blob = blob;
     this.#layout = blob.layout!;
-    this.#buffers = buffers;
+    this.#buffers = buffers();
+    this.#unfinished = unfinished;
     this.#maxWrites = Math.max(1, Math.min(MAX_WRITES, MAX_WRITE_BYTES / this.#layout.pieceLength));
     this.#piece = first;
   }
@@ -249,14 +307,28 @@ class PieceCutter {
       if (this.#piece >= this.#layout.count)
         throw new RegistryError("changed", `${this.#blob.digest}: the origin sends more than it said`);
       const length = this.#layout.length(this.#piece);
-      this.#buffer ??= this.#buffers.take();
       const part = rest.subarray(0, Math.min(rest.length, length - this.#filled));
-      this.#buffer.set(part, this.#filled);
-      this.#hash.update(part);
-      this.#filled += part.length;
       rest = rest.subarray(part.length);
-      if (this.#filled === length) await this.#emit(this.#buffer.subarray(0, length));
+      if (this.#filled === 0) this.#isHeld = this.#blob.have!.has(this.#piece);
+      if (this.#isHeld) this.#pass(part, length);
+      else await this.#take(part, length);
     }
+  }
+
+  #pass(part: Uint8Array, length: number): void {
+    this.#filled += part.length;
+    if (this.#filled < length) return;
+    this.#filled = 0;
+    this.#piece += 1;
+  }
+
+  async #take(part: Uint8Array, length: number): Promise<void> {
+    this.#buffer ??= this.#buffers.take();
+    this.#buffer.set(part, this.#filled);
+    this.#hash.update(part);
+    this.#filled += part.length;
+    this.#unfinished.bytes += part.length;
+    if (this.#filled === length) await this.#emit(this.#buffer.subarray(0, length));
   }
 
   /** Waits for what is being written. @throws when the body ended before the run did. */
@@ -289,6 +361,7 @@ class PieceCutter {
       )
       .finally(() => {
         this.#writes.delete(write);
+        this.#unfinished.bytes -= bytes.length;
         this.#buffers.give(bytes);
       });
     this.#writes.add(write);
