@@ -4,6 +4,7 @@
 #       <P>-br (the bridge), <P>-origin 10.77.0.1, <P>-seed 10.77.0.2, <P>-h1 10.77.0.11, <P>-h2 10.77.0.12, ...
 #   netns.sh shape HOST RATE_MBIT [BURST_BYTES]   other rates for one host
 #   netns.sh queue HOST                           hands what arrives at the host to NFQUEUE 0 (see netns-delay.c)
+#   netns.sh unqueue HOST                         lets it arrive at once again
 #   netns.sh link HOST up|down                    pulls its cable: no FIN, no RST
 #   netns.sh down                                 removes all of it
 # P (environment, default "eg") names the set, so that several can live side by side. Needs root, iproute2; iptables for queue.
@@ -51,10 +52,11 @@ case ${1:-} in
     ;;
   shape) shape "${@:2}" ;;
   queue) ip netns exec "$P-$2" iptables -A INPUT -i eth0 -j NFQUEUE --queue-num 0 --queue-bypass ;;
+  unqueue) ip netns exec "$P-$2" iptables -D INPUT -i eth0 -j NFQUEUE --queue-num 0 --queue-bypass ;;
   link) ip -n "$P-$2" link set eth0 "$3" ;;
   down) ip netns list | awk -v p="$P-" 'index($1, p) == 1 { print $1 }' | xargs -r -n1 ip netns del ;;
   *)
-    sed -n '2,9p' "$0"
+    sed -n '2,10p' "$0"
     exit 2
     ;;
 esac

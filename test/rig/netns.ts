@@ -110,6 +110,18 @@ export class Net {
     this.#run("shape", host, rate);
   }
 
+  /** Runs something while what arrives at these hosts is neither delayed nor lost. */
+  async undelayed(hosts: readonly HostName[], run: () => Promise<void>): Promise<void> {
+    const { delayMs, loss } = this.options;
+    const queued = delayMs || loss ? hosts : [];
+    for (const host of queued) this.#run("unqueue", host);
+    try {
+      await run();
+    } finally {
+      for (const host of queued) this.#run("queue", host);
+    }
+  }
+
   /** Pulls a host's cable: connections die in silence. */
   unplug(host: HostName): void {
     this.#run("link", host, "down");

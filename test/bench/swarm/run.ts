@@ -139,9 +139,12 @@ async function setUp(client: ClientName, arena: Arena, spec: SwarmCase & { warmU
   await warmUp(eagle, arena, spec.warmUp);
   if (!cold) {
     const { net, blobs } = arena;
-    for (const host of ["origin", "seed"] as const) net.shape(host, fastRate);
-    for (const blob of blobs) await eagle.warm(blob);
-    for (const host of ["origin", "seed"] as const) net.shape(host, rate);
+    const both = ["origin", "seed"] as const;
+    for (const host of both) net.shape(host, fastRate);
+    await net.undelayed(both, async () => {
+      for (const blob of blobs) await eagle.warm(blob);
+    });
+    for (const host of both) net.shape(host, rate);
   }
   return eagle;
 }
