@@ -335,6 +335,40 @@ test("what a reader waits for comes first", async () => {
   await live.close();
 });
 
+test("a source whose pieces come from elsewhere long before is left after three", async () => {
+  await using dir = await tempDir();
+  const live = await arriving(blob, dir.path);
+  const clock = { now: 1000 };
+  const { download, left } = downloadOf(live, { now: () => clock.now });
+  const trickle = new FakeSource(blob, {
+    name: "trickle",
+    has: (piece) => piece < 10,
+    answer: (ask, piece) => {
+      ask.onBytes(piece, 100);
+      return silence(ask);
+    },
+  });
+  download.add(new FakeSource(blob, { name: "good", has: (piece) => piece >= 10 }));
+  const running = download.run(never);
+  await until(() => live.have?.count === count - 10);
+  download.add(trickle);
+  for (let failures = 1; failures <= 3; failures++) {
+    assert.deepEqual(left, []);
+    await until(() => trickle.asked.length === failures && trickle.busy === 1);
+    const piece = trickle.asked.at(-1)!;
+    clock.now += 500;
+    await live.store(piece, blob.piece(piece), "origin");
+    await until(() => trickle.busy === 0);
+    // It rests meanwhile.
+    clock.now += 2000;
+  }
+  assert.deepEqual(left, ["trickle failed"]);
+  download.add(new FakeSource(blob, { name: "late" }));
+  await running;
+  await live.done;
+  await live.close();
+});
+
 test("a few bytes now and then are no progress", async () => {
   await using dir = await tempDir();
   const live = await arriving(blob, dir.path);

@@ -7,13 +7,13 @@ import type { Logger } from "../log/log.ts";
 import type { Bitfield } from "./bitfield.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError } from "./errors.ts";
-import { Flights } from "./flights.ts";
+import { Flights, type PieceFlight } from "./flights.ts";
 import type { Layout } from "./layout.ts";
 import type { RateLimiter } from "./limiter.ts";
 import type { BlobChange, LiveBlob, SourceKind } from "./live-blob.ts";
 import type { Neighbour } from "./neighbours.ts";
 import { Pace, smoothed } from "./pace.ts";
-import { isEndgame, isLate, type Lateness, pickPiece } from "./picker.ts";
+import { isEndgame, isHopeless, isLate, type Lateness, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
 import { type PieceChoice, PieceRequest, type RequestOffice } from "./piece-request.ts";
 import type { RequestLimits } from "./request-limits.ts";
@@ -195,10 +195,20 @@ export class Download {
     let isOurs = false;
     for (const flight of this.#flights.of(piece)) {
       if (flight.arrived) isOurs = true;
-      else flight.abort.abort();
+      else this.#overtaken(flight);
     }
     // The end of its own request, a moment later, makes room as well.
     if (!isOurs) this.#schedule();
+  }
+
+  /** Its piece came from elsewhere. */
+  #overtaken(flight: PieceFlight): void {
+    const { source } = flight;
+    const state = this.#sources.get(source);
+    if (state && !source.trusted && isHopeless(flight, { now: this.#now(), medianMs: this.#pace.medianMs })) {
+      this.#onFailure(state, new SourceError("failed", `${source.name} takes far longer than others`), false);
+    }
+    flight.abort.abort();
   }
 
   #onSourceChange(source: PieceSource, change: SourceChange): void {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Bitfield } from "./bitfield.ts";
-import { type Flight, isEndgame, isLate, type PickState, pickPiece } from "./picker.ts";
+import { type Flight, isEndgame, isHopeless, isLate, type PickState, pickPiece } from "./picker.ts";
 import { prng } from "./testing/blobs.ts";
 
 function bits(length: number, wanted: (piece: number) => boolean): Bitfield {
@@ -196,4 +196,16 @@ test("an empty source gives nothing", () => {
   assert.equal(pickPiece(state(100, { offered: new Bitfield(100) })), undefined);
   assert.equal(pickPiece(state(100, { have: all(100) })), undefined);
   assert.equal(pickPiece(state(100, { known: new Bitfield(100) })), undefined);
+});
+
+test("hopeless is what would have taken many times as long, or was silent for long, and only where that is known", () => {
+  const hopeless = (ms: number, progress: number, medianMs?: number) =>
+    isHopeless({ piece: 0, startedAt: 10_000 - ms, progress }, { medianMs, now: 10_000 });
+  assert.ok(hopeless(300, 0.02, 100));
+  assert.ok(!hopeless(300, 0.2, 100), "slow alone is not hopeless");
+  assert.ok(!hopeless(200, 0.02, 100), "not before it is late");
+  assert.ok(!hopeless(400, 0, 100));
+  assert.ok(hopeless(501, 0, 100));
+  assert.ok(!hopeless(90, 0.001, 1), "the median of a fast line is shorter than hiccups");
+  assert.ok(!hopeless(9000, 0));
 });
