@@ -61,8 +61,11 @@ const SILENT = 5;
 const STALLED_LEAST_MS = 1000;
 /** ...up to so many. */
 const MAX_REQUESTS = 6;
-/** A source that would have taken so many median piece times for a piece that came from elsewhere meanwhile has failed. */
-const HOPELESS = 16;
+/**
+ * A source that would have taken so many median piece times for a piece that came from elsewhere meanwhile has failed.
+ * Far more than the hiccups of a busy host, whose first bytes may be late as well.
+ */
+const HOPELESS = 64;
 /** Before any piece has come nobody knows how long one takes: one that brings no byte for so long is late, ms. */
 const FIRST_MS = 500;
 
@@ -160,16 +163,18 @@ export function isLate(under: readonly Flight[], { medianMs, now, endgame = fals
   return copies < MAX_COPIES;
 }
 
-/** Whether a request was worth nothing: its piece came from elsewhere first, and would not have come from here for long. */
+/**
+ * Whether a request was worth nothing: its piece came from elsewhere first, and trickled from here. Those that are silent
+ * are `neighbours.ts`'s affair.
+ */
 export function isHopeless(
   { startedAt, progress }: Flight,
   { medianMs, now }: Pick<Lateness, "medianMs" | "now">,
 ): boolean {
   if (medianMs === undefined) return false;
   const ms = now - startedAt;
-  const lateMs = Math.max(LATE_LEAST_MS, LATE * medianMs);
-  if (progress === 0) return ms > (lateMs * SILENT) / LATE;
-  return ms > lateMs && ms > HOPELESS * medianMs * progress;
+  const isLateNow = ms > Math.max(LATE_LEAST_MS, LATE * medianMs);
+  return progress > 0 && isLateNow && ms > HOPELESS * medianMs * progress;
 }
 
 /** Since when it brings nothing, ms. */
