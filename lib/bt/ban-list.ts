@@ -2,6 +2,7 @@
  * Hosts that sent bytes which failed their own hash.
  * @module
  */
+import { setLatest } from "./set-latest.ts";
 
 /** Remembers addresses for a while; bounded. */
 export class BanList {
@@ -21,12 +22,7 @@ export class BanList {
   }
 
   add(name: string): void {
-    this.#until.delete(name);
-    this.#until.set(name, this.#now() + this.#banMs);
-    for (const oldest of this.#until.keys()) {
-      if (this.#until.size <= this.#max) break;
-      this.#until.delete(oldest);
-    }
+    setLatest(this.#until, name, this.#now() + this.#banMs, this.#max);
   }
 
   has(name: string): boolean {

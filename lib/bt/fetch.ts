@@ -21,6 +21,7 @@ import type { LiveBlob } from "./live-blob.ts";
 import { MetainfoFeed } from "./metainfo-feed.ts";
 import { Neighbourhood } from "./neighbourhood.ts";
 import { fillFromOrigin, type Origin } from "./origin-fill.ts";
+import { setLatest } from "./set-latest.ts";
 import { sleep } from "./sleep.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
@@ -183,12 +184,7 @@ export class Fetch {
     const { bans, peerId } = this.#context;
     if (peer.peerId === peerId || bans.has(name)) return undefined;
     const endpoint = { host: peer.host, port: peer.port, secure: this.#cluster.scheme === "https" };
-    this.#peers.delete(name);
-    this.#peers.set(name, endpoint);
-    for (const oldest of this.#peers.keys()) {
-      if (this.#peers.size <= MAX_KNOWN) break;
-      this.#peers.delete(oldest);
-    }
+    setLatest(this.#peers, name, endpoint, MAX_KNOWN);
     return endpoint;
   }
 

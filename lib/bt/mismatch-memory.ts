@@ -5,6 +5,7 @@
  */
 import type { Digest } from "../registry/digest.ts";
 import { BlobError } from "./errors.ts";
+import { setLatest } from "./set-latest.ts";
 
 /** A second failure within this time closes the blob for as long, ms. */
 const MEMORY_MS = 60_000;
@@ -21,12 +22,7 @@ export class MismatchMemory {
 
   add(digest: Digest): void {
     const before = this.#recent(digest);
-    this.#failures.delete(digest.hex);
-    this.#failures.set(digest.hex, { count: (before?.count ?? 0) + 1, at: this.#now() });
-    for (const oldest of this.#failures.keys()) {
-      if (this.#failures.size <= MAX_ENTRIES) break;
-      this.#failures.delete(oldest);
-    }
+    setLatest(this.#failures, digest.hex, { count: (before?.count ?? 0) + 1, at: this.#now() }, MAX_ENTRIES);
   }
 
   /** @throws BlobError digest_mismatch */

@@ -3,6 +3,7 @@
  * @module
  */
 import { chooseNeighbours, DEGREE, makeRoom, type Neighbour } from "./neighbours.ts";
+import { setLatest } from "./set-latest.ts";
 import { sleep } from "./sleep.ts";
 
 /** How often the peers are looked at, ms. */
@@ -103,12 +104,7 @@ export class Neighbourhood<P> {
   }
 
   #remember(name: string, peer: P): void {
-    this.#candidates.delete(name);
-    this.#candidates.set(name, peer);
-    for (const oldest of this.#candidates.keys()) {
-      if (this.#candidates.size <= MAX_CANDIDATES) break;
-      this.#candidates.delete(oldest);
-    }
+    setLatest(this.#candidates, name, peer, MAX_CANDIDATES);
   }
 
   #rests(name: string): boolean {

@@ -149,7 +149,7 @@ export function isLate(under: readonly Flight[], { medianMs, now, endgame = fals
     return under.length < MAX_COPIES && under.every((flight) => quietMs(flight, now) > FIRST_MS);
   }
   if (under.length >= MAX_REQUESTS) return false;
-  const lateMs = Math.max(LATE_LEAST_MS, LATE * medianMs);
+  const lateMs = lateAfterMs(medianMs);
   const silentMs = (lateMs * SILENT) / LATE;
   let copies = 0;
   for (const flight of under) {
@@ -173,8 +173,11 @@ export function isHopeless(
 ): boolean {
   if (medianMs === undefined) return false;
   const ms = now - startedAt;
-  const isLateNow = ms > Math.max(LATE_LEAST_MS, LATE * medianMs);
-  return progress > 0 && isLateNow && ms > HOPELESS * medianMs * progress;
+  return progress > 0 && ms > lateAfterMs(medianMs) && ms > HOPELESS * medianMs * progress;
+}
+
+function lateAfterMs(medianMs: number): number {
+  return Math.max(LATE_LEAST_MS, LATE * medianMs);
 }
 
 /** Since when it brings nothing, ms. */

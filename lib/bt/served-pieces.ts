@@ -4,6 +4,7 @@
  */
 import { type Bitfield, inPieceOrder } from "./bitfield.ts";
 import { RunningMedian } from "./median.ts";
+import { setLatest } from "./set-latest.ts";
 
 /** What an asker was sent lately stays known for so long, ms: longer than any request waits. */
 const SENT_MS = 30_000;
@@ -127,12 +128,7 @@ export class ServedPieces {
 
   /** The latest last; the oldest leave. */
   #remember(name: string, asker: Asker): void {
-    this.#askers.delete(name);
-    this.#askers.set(name, asker);
-    for (const oldest of this.#askers.keys()) {
-      if (this.#askers.size <= this.#maxAskers) break;
-      this.#askers.delete(oldest);
-    }
+    setLatest(this.#askers, name, asker, this.#maxAskers);
   }
 }
 
