@@ -11,7 +11,7 @@ import { pullBlob } from "../rig/expect-blob.ts";
 import type { Descriptor } from "../rig/image.ts";
 import { Rig } from "../rig/rig.ts";
 import { SmallDisk, smallDiskTools } from "../rig/small-disk.ts";
-import { committedFiles } from "../rig/stored-blobs.ts";
+import { committedFiles, nothingArrives } from "../rig/stored-blobs.ts";
 import { type BrokenCalls, type BrokenSystem, breakCalls } from "../rig/strace.ts";
 import { need } from "../rig/tools.ts";
 import { until } from "../rig/until.ts";
@@ -59,7 +59,8 @@ for (const where of ["proxy", "seeder"] as const satisfies readonly Where[]) {
     const pull = (blob: Descriptor) => pullBlob(cluster.proxy(), repository, blob);
     const name = ({ digest }: Descriptor) => digest.slice("sha256:".length);
     const files = async (directory: string) => await broken.files(directory).catch(() => [] as string[]);
-    const keeps = async (blob: Descriptor) => (await files("data")).includes(`${name(blob)}.layer`);
+    const keeps = async (blob: Descriptor) =>
+      (await files("data")).includes(`${name(blob)}.layer`) && (await nothingArrives(part));
 
     async function breaks(calls: BrokenCalls["calls"], error: BrokenCalls["error"], paths: string[]) {
       const fault = await breakCalls(rig, part.process, { calls, error, paths });
@@ -274,7 +275,8 @@ async function hears(words: () => string, pattern: RegExp): Promise<void> {
 /** Takes a blob from a part as an operator would who removes its file. */
 async function forget(part: EagleApp, { digest }: Descriptor): Promise<void> {
   const file = `${digest.slice("sha256:".length)}.layer`;
-  await until(async () => (await committedFiles(part)).includes(file), { what: `${part.name} to commit` });
+  const isKept = async () => (await committedFiles(part)).includes(file) && (await nothingArrives(part));
+  await until(isKept, { what: `${part.name} to commit` });
   await rm(`${part.directory}/data/${file}`);
 }
 
