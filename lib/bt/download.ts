@@ -89,6 +89,7 @@ export class Download {
   };
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastProgress: number;
+  readonly #deliveredAt = new Map<SourceKind, number>();
   #trickle = 0;
   /** Bytes taken from the host's limit for the next request, which is chosen then; 0: none yet. */
   #paid = 0;
@@ -123,6 +124,10 @@ export class Download {
   /** Monotonic ms when bytes worth the name arrived last; now, while nothing but the host's limit is waited for. */
   get lastProgress(): number {
     return this.#isPaying && this.#flights.byPiece.size === 0 ? this.#now() : this.#lastProgress;
+  }
+  /** Monotonic ms when the latest piece came from a source of this kind; 0 before the first. */
+  deliveredAt(kind: SourceKind): number {
+    return this.#deliveredAt.get(kind) ?? 0;
   }
   get sourceCount(): number {
     return this.#sources.all.length;
@@ -433,6 +438,7 @@ export class Download {
       this.#pace.arrived({ startedAt, now });
       state.pieceMs = smoothed(state.pieceMs, now - startedAt);
       state.lastPieceAt = now;
+      this.#deliveredAt.set(source.kind, now);
       await this.#blob.store(piece, bytes, source.kind);
     } finally {
       this.#buffers.give(bytes);

@@ -1,5 +1,6 @@
 /** @module Tests of fetches, with seeders, trackers and origins that behave as the test says. */
 import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { ClusterAuth } from "../cluster/cluster-auth.ts";
 import { HttpClient } from "../http/client.ts";
@@ -24,7 +25,7 @@ import type { Origin } from "./origin-fill.ts";
 import { peerRoutes } from "./peer-routes.ts";
 import { CHUNK } from "./piece-source.ts";
 import { ConnectionPool } from "./sources/connection-pool.ts";
-import { arriving, type TestBlob, tempDir, testBlob } from "./testing/blobs.ts";
+import { arriving, type TestBlob, tempDir, testBlob, until } from "./testing/blobs.ts";
 import { timeBounds } from "./time-bounds.ts";
 import { Uploader } from "./uploader.ts";
 
@@ -62,13 +63,17 @@ async function peerWith(
     isPublic = true,
     cluster = new ClusterAuth(),
     before = async () => {},
+    after = (response) => response,
   }: {
     isPublic?: boolean;
     cluster?: ClusterAuth;
     /** Waited for before an answer. */
     before?: () => Promise<void>;
+    /** What becomes of an answer. */
+    after?: (response: Response) => Response | Promise<Response>;
   } = {},
 ) {
+  await mkdir(path, { recursive: true });
   const live = await arriving(of, path);
   for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
   await live.done;
@@ -92,24 +97,38 @@ async function peerWith(
     port: 0,
     fetch: async (request, env) => {
       await before();
-      return await app.fetch(request, env);
+      return await after(await app.fetch(request, env));
     },
   });
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= listener.close({ graceMs: 0 });
+    return closing;
+  };
   return {
     address: { host: "127.0.0.1", port: listener.port } satisfies PeerAddress,
     url: new URL(listener.url),
     /** Who asked for a piece of its choice. */
     askers,
+    /** It is killed. */
+    close,
     async [Symbol.asyncDispose]() {
-      await listener.close({ graceMs: 0 });
+      await close();
       await live.close();
     },
   };
 }
 
+interface SeederInit {
+  readonly url?: URL;
+  events(): AsyncIterable<BlobEvent>;
+}
+
 interface HostInit {
   /** What a seeder tells; what it throws is its answer. */
-  readonly seeder?: { url?: URL; events(): AsyncIterable<BlobEvent> };
+  readonly seeder?: SeederInit;
+  /** The one that is asked for the nth time, from 0, with those to leave out if there are others; or it throws. */
+  readonly seeders?: (nth: number, avoid: readonly string[]) => SeederInit;
   readonly peers?: readonly PeerAddress[];
   readonly maxSize?: number;
   readonly cluster?: ClusterAuth;
@@ -120,7 +139,14 @@ interface HostInit {
 /** An EagleClient in a directory. */
 async function hostOf(
   path: string,
-  { seeder, peers, maxSize = 100_000_000, cluster, firstByteTimeout = 5 }: HostInit = {},
+  {
+    seeder,
+    seeders = seeder && (() => seeder),
+    peers,
+    maxSize = 100_000_000,
+    cluster,
+    firstByteTimeout = 5,
+  }: HostInit = {},
 ) {
   const metrics = createMetrics("proxy");
   const store = new BlobStore({
@@ -144,9 +170,10 @@ async function hostOf(
   const opened: string[] = [];
   const credentials: string[] = [];
   const context: FetchContext = {
-    metainfo: seeder && {
-      async streamMetaInfo({ url, authorization }) {
+    metainfo: seeders && {
+      async streamMetaInfo({ url, authorization, avoid = [] }) {
         opened.push(url);
+        const seeder = seeders(opened.length - 1, avoid.map(String));
         if (authorization !== undefined) credentials.push(authorization);
         return { seeder: seeder.url ?? new URL("http://127.0.0.1:1"), events: seeder.events() };
       },
@@ -194,6 +221,12 @@ async function whole(live: LiveBlob, of: TestBlob = blob): Promise<void> {
 async function* told(of: TestBlob = blob): AsyncGenerator<BlobEvent> {
   yield { type: "blob", digest: blob.digest.toString(), size: of.layout.size, pieceLength: of.layout.pieceLength };
   yield { type: "metainfo", metainfo: encodeMetainfo({ ...of.metainfo, id: blob.digest.hex }) };
+}
+
+/** What a seeder tells of the blob that it has. */
+async function* tells({ digest, layout, metainfo }: TestBlob): AsyncGenerator<BlobEvent> {
+  yield { type: "blob", digest: digest.toString(), size: layout.size, pieceLength: layout.pieceLength };
+  yield { type: "metainfo", metainfo: encodeMetainfo(metainfo) };
 }
 
 /** A stream that ends in an error before its first event. */
@@ -258,6 +291,111 @@ test("a seeder that tells the hashes and dies: the origin delivers, and must agr
   await using host = await hostOf(dir.path, { seeder: { events: () => told() } });
   using handle = await host.client.acquire(blob.digest, request(originOf(blob.bytes)));
   await whole(handle.blob);
+});
+
+test("a seeder that is lost half-way: the next takes its place, and the origin is not read", {
+  timeout: 20_000,
+}, async () => {
+  await using dir = await tempDir();
+  const large = testBlob(12_000_000, { seed: 30 });
+  for (const loss of ["killed", "without the blob"] as const) {
+    let asked = 0;
+    await using first = await peerWith(`${dir.path}/first`, large, {
+      before: async () => {
+        if (++asked === 4 && loss === "killed") void first.close();
+      },
+      after: (response) => (asked < 4 || loss === "killed" ? response : new Response(null, { status: 404 })),
+    });
+    await using second = await peerWith(`${dir.path}/second`, large);
+    await using host = await hostOf(`${dir.path}/${loss}`, {
+      seeders: (_, avoid) => ({
+        url: avoid.includes(first.url.href) ? second.url : first.url,
+        events: () => tells(large),
+      }),
+    });
+    const origin = originOf(large.bytes);
+    using handle = await host.client.acquire(large.digest, request(origin));
+    await whole(handle.blob, large);
+    assert.equal(origin.reads, 0, loss);
+    assert.equal(host.opened.length, 2, loss);
+    assert.equal(second.askers.size, 1, loss);
+  }
+});
+
+test("the only seeder goes and comes back: the origin is read for the time between", { timeout: 30_000 }, async () => {
+  await using dir = await tempDir();
+  const large = testBlob(60_000_000, { seed: 31 });
+  let asked = 0;
+  await using before = await peerWith(`${dir.path}/before`, large, {
+    before: async () => {
+      if (++asked === 4) void before.close();
+    },
+  });
+  await using back = await peerWith(`${dir.path}/back`, large);
+  const streams: SeederInit[] = [
+    { url: before.url, events: () => tells(large) },
+    { url: before.url, events: () => refusing("unavailable") },
+    { url: back.url, events: () => tells(large) },
+  ];
+  await using host = await hostOf(dir.path, { seeders: (nth) => streams[nth]! });
+  const inner = originOf(large.bytes);
+  let bytes = 0;
+  const origin: Origin = {
+    name: "origin",
+    async read(range, signal) {
+      const read = await inner.read(range, signal);
+      await until(() => back.askers.size > 0, "the seeder to be back");
+      bytes += Math.min(range.end ?? large.layout.size, large.layout.size) - (range.start ?? 0);
+      return read;
+    },
+  };
+  using handle = await host.client.acquire(large.digest, request(origin));
+  await whole(handle.blob, large);
+  assert.equal(host.opened.length, 3);
+  assert.ok(bytes <= 2 * 8 * 1024 * 1024, `${bytes} bytes of the origin`);
+});
+
+test("a seeder whose bytes are wrong is not taken again for the same blob, nor one that says no asked", {
+  timeout: 20_000,
+}, async () => {
+  for (const second of ["tells again", "says no"] as const) {
+    await using dir = await tempDir();
+    let lies = 0;
+    await using liar = await peerWith(`${dir.path}/liar`, blob, {
+      async after(response) {
+        if (response.status !== 206) return response;
+        lies++;
+        const bytes = new Uint8Array(await response.arrayBuffer());
+        bytes[0]! ^= 1;
+        return new Response(bytes, response);
+      },
+    });
+    const gate = Promise.withResolvers<void>();
+    await using host = await hostOf(dir.path, {
+      seeders: (nth) => {
+        if (nth > 0) gate.resolve();
+        if (nth > 0 && second === "says no") throw new MetaInfoError("not_found", "no");
+        return { url: liar.url, events: () => tells(blob) };
+      },
+    });
+    const inner = originOf(blob.bytes);
+    let liesBefore = 0;
+    const origin: Origin = {
+      name: "origin",
+      async read(range, signal) {
+        await gate.promise;
+        liesBefore = lies;
+        // Longer than until it would be asked for a third time.
+        await new Promise((resolve) => setTimeout(resolve, 1200));
+        return await inner.read(range, signal);
+      },
+    };
+    using handle = await host.client.acquire(blob.digest, request(origin));
+    await whole(handle.blob);
+    assert.equal(host.opened.length, 2, second);
+    assert.ok(lies > 0);
+    assert.equal(lies, liesBefore, second);
+  }
 });
 
 test("seeders that say no, break, or tell nonsense: the origin delivers", async () => {
@@ -346,11 +484,8 @@ test("an origin that fails does not end the wait for a seeder that lives", { tim
 
 test("who goes on again is left the rest of what the origin was asked for", { timeout: 30_000 }, async () => {
   const large = testBlob(60_000_000, { seed: 20 });
-  const { size, pieceLength } = large.layout;
-  async function* events(): AsyncGenerator<BlobEvent> {
-    yield { type: "blob", digest: large.digest.toString(), size, pieceLength };
-    yield { type: "metainfo", metainfo: encodeMetainfo(large.metainfo) };
-  }
+  const { size } = large.layout;
+  const events = () => tells(large);
   for (const kind of ["seeder", "peer"] as const) {
     await using dir = await tempDir();
     const gate = Promise.withResolvers<void>();

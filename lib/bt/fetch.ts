@@ -21,12 +21,13 @@ import type { LiveBlob } from "./live-blob.ts";
 import { MetainfoFeed } from "./metainfo-feed.ts";
 import { Neighbourhood } from "./neighbourhood.ts";
 import { fillFromOrigin, type Origin } from "./origin-fill.ts";
+import { SeederSearch } from "./seeder-search.ts";
 import { setLatest } from "./set-latest.ts";
 import { sleep } from "./sleep.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
 import type { ConnectionPool } from "./sources/connection-pool.ts";
 import { authority, endpointOf, HttpSource } from "./sources/http-source.ts";
-import { SourceError } from "./sources/source.ts";
+import { type PieceSource, SourceError } from "./sources/source.ts";
 import { impatientMs, type TimeBounds } from "./time-bounds.ts";
 import type { Wire } from "./wire/wire.ts";
 import type { WireDownload } from "./wire/wire-download.ts";
@@ -36,6 +37,8 @@ import { formatPeerHeader } from "./wire-format.ts";
 const MAX_KNOWN = 200;
 /** With no source left that could deliver, the origin is asked after this, ms. */
 const ALONE_MS = 300;
+/** With none, but a seeder that may take the place of a lost one, after this, ms. */
+const ASKING_MS = 1000;
 /** With sources that have brought nothing yet, after this share of the time to the first byte; all of it later. */
 const FIRST_SHARE = 0.8;
 /** And up to this share of it later, by chance: whom the same seeder leaves waiting do not all ask at the same moment. */
@@ -121,6 +124,9 @@ export class Fetch {
   /** Sources met before the layout was known. */
   readonly #waiting: ["peer" | "seeder", PeerEndpoint][] = [];
   readonly #feed: MetainfoFeed;
+  readonly #search: SeederSearch;
+  /** Seeders whose pieces were wrong. */
+  readonly #shunned = new Set<string>();
   readonly #announcer: Announcer | undefined;
   /** Once the layout is known. */
   #download: Download | undefined;
@@ -146,7 +152,12 @@ export class Fetch {
       cluster: this.#cluster,
       asPart: this.#asPart,
       log: this.#log,
-      onSeeder: (seeder) => this.#join("seeder", endpointOf(seeder)),
+      onSeeder: (seeder) => this.#onSeeder(endpointOf(seeder)),
+    });
+    this.#search = new SeederSearch({
+      ask: (signal) => this.#feed.followSeeders(signal),
+      mayPass: isOutage,
+      log: this.#log,
     });
   }
 
@@ -204,6 +215,7 @@ export class Fetch {
     const told = this.#feed.followSeeders(inner);
     void this.#announce(told, inner);
     const metainfo = told.catch((error) => this.#withoutSeeder(error, inner));
+    this.#searchSeeders(inner).catch(() => {});
     try {
       await Promise.race([this.#untilComplete(inner), this.#failed(metainfo)]);
     } finally {
@@ -226,6 +238,13 @@ export class Fetch {
     if (isInline) await told.catch(() => {});
     if (signal.aborted || this.#blob.have?.full) return;
     await announcer.run((peers) => this.#hearOf(peers), signal);
+  }
+
+  /** Makes lost seeders good, once it is known what a seeder's word must agree with. */
+  async #searchSeeders(signal: AbortSignal): Promise<void> {
+    if (!this.#context.metainfo) return;
+    await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
+    await this.#search.run(signal);
   }
 
   /** Resolves never; rejects when the metainfo's way ends in an error that ends the fetch. */
@@ -268,21 +287,24 @@ export class Fetch {
       const quiet = performance.now() - (download?.lastProgress ?? begun);
       // Before the layout there is a seeder that shows signs of life, or peers are being asked.
       const hasSources = !download || download.usefulSources > 0 || this.#wire?.promising === true;
-      const patience = hasSources ? this.#patienceMs() : ALONE_MS;
+      const patience = hasSources ? this.#patienceMs() : this.#search.isAsking ? ASKING_MS : ALONE_MS;
       const blind = this.#isBlind;
       if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
         quietMs: Math.round(quiet),
         sources: download?.sourceCount ?? 0,
       });
-      if (hasSources && quiet >= patience)
+      if (hasSources && quiet >= patience) {
         metrics.timeouts.inc({ bound: this.#blob.received > 0 ? "stall" : "first_byte" });
+        this.#feed.avoid();
+        this.#search.lose();
+      }
       try {
         await this.#fromOrigin(signal);
       } catch (cause) {
         const error = BlobError.from(cause);
         const final = signal.aborted || this.#blob.error || CONTRADICTIONS.includes(error.code);
-        const alone = download?.sourceCount === 0 && !this.#wire?.promising;
+        const alone = download?.sourceCount === 0 && !this.#wire?.promising && !this.#search.isAsking;
         if (final || blind || alone || quiet > bounds.idleMs) throw cause;
         this.#log.warn("the origin does not deliver either", { code: error.code, error: error.message });
         await sleep(RETRY_ORIGIN_MS, signal);
@@ -292,7 +314,7 @@ export class Fetch {
 
   /** Nobody is left who would tell what pieces are right: sources are of no use for those that are not known. */
   get #isBlind(): boolean {
-    return this.#noSeeder && !this.#blob.hashes?.complete;
+    return this.#noSeeder && !this.#feed.isTelling && !this.#blob.hashes?.complete;
   }
 
   /** How long sources may bring nothing before the origin is asked. */
@@ -313,14 +335,7 @@ export class Fetch {
     const { downLimiter, maxSize, metrics, bounds } = this.#context;
     const blob = this.#blob;
     const begun = performance.now();
-    let seederAt = 0;
-    const unsubscribe = blob.subscribe((change) => {
-      if (change.type === "piece" && blob.sourceOf(change.piece) === "seeder") seederAt = performance.now();
-    });
-    const othersDeliver = () => {
-      const since = Math.max(begun, performance.now() - impatientMs(bounds));
-      return this.#isServed({ since, seederAt: Math.max(seederAt, this.#feed.progressAt) });
-    };
+    const othersDeliver = () => this.#isServed(Math.max(begun, performance.now() - impatientMs(bounds)));
     try {
       await fillFromOrigin(blob, {
         origin: this.#request.origin,
@@ -334,20 +349,18 @@ export class Fetch {
     } catch (error) {
       metrics.originReads.inc({ result: BlobError.from(error).code });
       throw error;
-    } finally {
-      unsubscribe();
     }
   }
 
   /**
    * Whether the swarm has delivered of late, and may bring all that is missing: a seeder goes on, or peers have it between
    * them. Peers that have but what they read at the origin themselves do not keep this host from it.
-   * @param at.since Monotonic ms, as `seederAt`: when the seeder delivered, or went on to read, last.
+   * @param since Monotonic ms.
    */
-  #isServed({ since, seederAt }: { since: number; seederAt: number }): boolean {
+  #isServed(since: number): boolean {
     const download = this.#download;
     if (!download || this.#isBlind || download.usefulSources === 0) return false;
-    if (seederAt > since) return true;
+    if (Math.max(download.deliveredAt("seeder"), this.#feed.progressAt) > since) return true;
     const { have, hashes } = this.#blob;
     if (!have || !hashes?.complete) return false;
     const held = have.clone();
@@ -368,6 +381,7 @@ export class Fetch {
       await this.#feed.fromPeers(this.#peers, { allHeard, signal });
     }
     this.#noSeeder = true;
+    if (isOutage(error)) this.#search.lose({ asked: true });
     if (!this.#blob.layout) await this.#fromOrigin(signal);
   }
 
@@ -385,7 +399,7 @@ export class Fetch {
         bans.add(source.name);
         this.#log.warn("banned a host whose bytes fail their hash", { host: source.name, error: error.message });
       },
-      onLeave: (source, error) => this.#onLeave(source.name, error),
+      onLeave: (source, error) => this.#onLeave(source, error),
     });
     for (const [kind, endpoint] of this.#waiting) this.#join(kind, endpoint);
     this.#waiting.length = 0;
@@ -409,8 +423,24 @@ export class Fetch {
     this.#download.add(new HttpSource(source));
   }
 
-  #onLeave(name: string, error: SourceError): void {
-    this.#log.debug("left a source", { source: name, code: error.code, error: error.message });
-    this.#neighbourhood.left(name);
+  /** A seeder tells of the blob, and gives its pieces. */
+  #onSeeder(seeder: PeerEndpoint): void {
+    this.#search.found();
+    if (!this.#shunned.has(authority(seeder))) this.#join("seeder", seeder);
   }
+
+  #onLeave({ kind, name }: PieceSource, { code, message }: SourceError): void {
+    this.#log.debug("left a source", { source: name, code, error: message });
+    this.#neighbourhood.left(name);
+    if (kind !== "seeder") return;
+    if (code === "liar" || code === "other_list") this.#shunned.add(name);
+    this.#feed.avoid(name);
+    // One that told, but never gave anything, may well tell again.
+    this.#search.lose({ asked: this.#download?.deliveredAt("seeder") === 0 });
+  }
+}
+
+/** Whether seeders that did not tell may tell later. */
+function isOutage(error: unknown): boolean {
+  return error instanceof MetaInfoError && (error.code === "unavailable" || error.code === "deadline_exceeded");
 }

@@ -8,6 +8,7 @@ import type { ClusterAuth } from "../cluster/cluster-auth.ts";
 import { ClusterHttp } from "../cluster/cluster-http.ts";
 import type { Logger } from "../log/log.ts";
 import { createDigestHash } from "../registry/digest.ts";
+import type { SeederStream } from "../rpc/client.ts";
 import { MetaInfoError } from "../rpc/errors.ts";
 import type { BlobEvent } from "../rpc/meta-info.ts";
 import { TRICKLE } from "./download.ts";
@@ -19,6 +20,7 @@ import { decodeMetainfo, type Metainfo } from "./metainfo.ts";
 import { fetchPeerMetainfo } from "./peer-metainfo.ts";
 import { sleep } from "./sleep.ts";
 import type { PeerEndpoint } from "./sources/connection.ts";
+import { authority, endpointOf } from "./sources/http-source.ts";
 import { impatientMs } from "./time-bounds.ts";
 
 /** How often the seeders are asked again when their stream breaks. */
@@ -52,6 +54,12 @@ interface PeerWord {
 /** See the module. Everything it hears goes into the blob. */
 export class MetainfoFeed {
   readonly #init: MetainfoFeedInit;
+  /** Seeders that told of the blob, by `host:port`. */
+  readonly #told = new Map<string, URL>();
+  /** Those whose stream or pieces failed, by URL: another is asked first. */
+  readonly #avoided = new Map<string, URL>();
+  /** Streams that told of the blob and go on. */
+  #telling = 0;
   #hashesFrom: string | undefined;
   #progressAt = 0;
 
@@ -64,16 +72,27 @@ export class MetainfoFeed {
     return this.#hashesFrom;
   }
 
+  /** Whether a seeder tells which pieces are right, as it learns of them. */
+  get isTelling(): boolean {
+    return this.#telling > 0;
+  }
+
   /** When a seeder told last of bytes that it had read meanwhile, monotonic ms; 0 before. */
   get progressAt(): number {
     return this.#progressAt;
+  }
+
+  /** Others are asked before this seeder from now on. @param name `host:port`; all that have told where it is missing */
+  avoid(name?: string): void {
+    const told = name === undefined ? this.#told.values() : [this.#told.get(name)];
+    for (const url of told) if (url) this.#avoided.set(url.href, url);
   }
 
   /** Takes what the seeders tell, from the next one when a stream breaks. @throws MetaInfoError when none tells. */
   async followSeeders(signal: AbortSignal): Promise<void> {
     const { blob, request, context, asPart, log } = this.#init;
     if (!context.metainfo) throw new MetaInfoError("unavailable", "no seeder is configured");
-    const avoid: URL[] = [];
+    const broken = new Set<string>();
     let known = 0;
     for (let attempt = 0; ; attempt++) {
       const stream = await context.metainfo.streamMetaInfo({
@@ -82,27 +101,41 @@ export class MetainfoFeed {
         asPart,
         ...this.#credentials(),
         signal,
-        avoid,
+        avoid: [...this.#avoided.values()],
       });
       try {
-        const isProgress = progressOf();
-        for await (const event of stream.events) {
-          if (event.type !== "progress") await this.#take(event, stream.seeder);
-          else if (isProgress(event.bytes)) {
-            this.#progressAt = performance.now();
-            blob.progress(event.bytes);
-          }
-        }
+        await this.#read(stream);
         return;
       } catch (error) {
         if (!(error instanceof MetaInfoError) || signal.aborted || attempt >= MAX_REOPENS) throw error;
         // The same seeder broke off again and told nothing new meanwhile: it has nothing to tell.
-        const again = avoid.some((url) => url.href === stream.seeder.href);
-        if (again && (blob.hashes?.known.count ?? 0) === known) throw error;
+        if (broken.has(stream.seeder.href) && (blob.hashes?.known.count ?? 0) === known) throw error;
         known = blob.hashes?.known.count ?? 0;
         log.info("a seeder's stream broke", { seeder: stream.seeder.host, error: error.message });
-        avoid.push(stream.seeder);
+        broken.add(stream.seeder.href);
+        this.#avoided.set(stream.seeder.href, stream.seeder);
       }
+    }
+  }
+
+  /** Takes what one seeder tells. */
+  async #read({ events, seeder }: SeederStream): Promise<void> {
+    const { blob } = this.#init;
+    const isProgress = progressOf();
+    let isTelling = false;
+    try {
+      for await (const event of events) {
+        if (event.type !== "progress") {
+          await this.#take(event, seeder);
+          if (!isTelling) this.#telling += 1;
+          isTelling = true;
+        } else if (isProgress(event.bytes)) {
+          this.#progressAt = performance.now();
+          blob.progress(event.bytes);
+        }
+      }
+    } finally {
+      if (isTelling) this.#telling -= 1;
     }
   }
 
@@ -198,7 +231,10 @@ export class MetainfoFeed {
       if (event.inline) this.#checkInline(event.inline, event.size);
       await blob.begin(new Layout(event.size, event.pieceLength));
       if (event.inline) await this.#storeInline(event.inline);
-      else onSeeder(seeder);
+      else {
+        this.#told.set(authority(endpointOf(seeder)), seeder);
+        onSeeder(seeder);
+      }
     }
   }
 

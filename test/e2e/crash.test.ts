@@ -19,7 +19,7 @@ import type { EagleApp } from "../rig/eagle.ts";
 import { assertWhole, pullBlob } from "../rig/expect-blob.ts";
 import type { Descriptor } from "../rig/image.ts";
 import { Rig } from "../rig/rig.ts";
-import { committedFiles } from "../rig/stored-blobs.ts";
+import { committedFiles, isCommitted } from "../rig/stored-blobs.ts";
 import { type CallKind, killAtCall } from "../rig/strace.ts";
 import { need } from "../rig/tools.ts";
 import { until } from "../rig/until.ts";
@@ -83,7 +83,7 @@ for (const victim of ["proxy", "seeder"] as const) {
       const evicts = at.startsWith("an eviction");
       if (evicts) {
         await pullBlob(cluster.proxy(), repository, blob);
-        await until(async () => (await committedFiles(part)).includes(`${id}.layer`), { what: "the commit" });
+        await until(() => isCommitted(part, blob.digest), { what: "the commit" });
       }
       const trap = await killAtCall(rig, part.process, { calls, paths: [path(part.directory!, id)] });
       const url = blobUrl(cluster.proxy().url, repository, (evicts ? filler : blob).digest);
@@ -101,8 +101,7 @@ for (const victim of ["proxy", "seeder"] as const) {
       // And it goes on to keep blobs.
       const next = await cluster.pushBlob(repository, 100_000, { seed: `${victim} ${index} next` });
       await pullBlob(cluster.proxy(), repository, next);
-      const kept = async () => (await committedFiles(part)).includes(`${next.digest.slice(7)}.layer`);
-      await until(kept, { what: "the next blob to be kept" });
+      await until(() => isCommitted(part, next.digest), { what: "the next blob to be kept" });
       t.diagnostic(`killed at ${at}`);
     }
   });

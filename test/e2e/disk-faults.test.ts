@@ -11,7 +11,7 @@ import { pullBlob } from "../rig/expect-blob.ts";
 import type { Descriptor } from "../rig/image.ts";
 import { Rig } from "../rig/rig.ts";
 import { SmallDisk, smallDiskTools } from "../rig/small-disk.ts";
-import { committedFiles, nothingArrives } from "../rig/stored-blobs.ts";
+import { isCommitted, nothingArrives } from "../rig/stored-blobs.ts";
 import { type BrokenCalls, type BrokenSystem, breakCalls } from "../rig/strace.ts";
 import { need } from "../rig/tools.ts";
 import { until } from "../rig/until.ts";
@@ -274,10 +274,8 @@ async function hears(words: () => string, pattern: RegExp): Promise<void> {
 
 /** Takes a blob from a part as an operator would who removes its file. */
 async function forget(part: EagleApp, { digest }: Descriptor): Promise<void> {
-  const file = `${digest.slice("sha256:".length)}.layer`;
-  const isKept = async () => (await committedFiles(part)).includes(file) && (await nothingArrives(part));
-  await until(isKept, { what: `${part.name} to commit` });
-  await rm(`${part.directory}/data/${file}`);
+  await until(() => isCommitted(part, digest), { what: `${part.name} to commit` });
+  await rm(`${part.directory}/data/${digest.slice("sha256:".length)}.layer`);
 }
 
 /** The soft limit of open files. */

@@ -9,7 +9,7 @@ import { startCluster } from "../rig/cluster.ts";
 import type { EagleApp } from "../rig/eagle.ts";
 import { pullBlob } from "../rig/expect-blob.ts";
 import { Rig } from "../rig/rig.ts";
-import { committedFiles } from "../rig/stored-blobs.ts";
+import { isCommitted } from "../rig/stored-blobs.ts";
 import { parseCalls, type SystemCall, watchCalls } from "../rig/strace.ts";
 import { need } from "../rig/tools.ts";
 import { until } from "../rig/until.ts";
@@ -29,11 +29,8 @@ describe("the order on disk of a commit", { skip }, () => {
         parts.map(({ process }) => watchCalls(rig, process, ["write", "truncate", "sync", "rename"])),
       );
       await pullBlob(cluster.proxy(), repository, blob);
-      for (const part of parts) {
-        await until(async () => (await committedFiles(part)).length === 1, { what: `${part.name} to commit` });
-      }
       for (const [index, part] of parts.entries()) {
-        await until(() => part.health().then((status) => status === 200), { what: `${part.name} to have settled` });
+        await until(() => isCommitted(part, blob.digest), { what: `${part.name} to commit` });
         assertOrder(await watches[index]!.end(), part, id);
       }
     });

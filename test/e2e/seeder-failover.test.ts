@@ -1,5 +1,6 @@
 /**
- * @module Two seeders in the list, one killed or mute under fifty callers: no call fails.
+ * @module Two seeders in the list, one killed or mute under fifty callers, or while it sends: no call fails, and the origin is not
+ * read for it.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -58,6 +59,35 @@ for (const { name, fail } of failures) {
       assert.equal(pulled, callers);
     });
   });
+}
+
+test("the seeder that sends is killed: the other sends the rest, and the origin nothing", { skip }, async (t) => {
+  const cluster = await startCluster(await Rig.for(t), {
+    proxies: 1,
+    seeders: 2,
+    seederConfig: { seederCfg: { uploadRateLimit: "10M" } },
+  });
+  const blob = await cluster.pushBlob(repository, 30_000_000);
+  await Promise.all(cluster.seeders.map((seeder) => warm(seeder, blob)));
+  const before = cluster.origin.blobBytes(blob.digest);
+  let killed: Promise<void> | undefined;
+  const killSender = async () => {
+    const sent = await Promise.all(cluster.seeders.map((seeder) => seeder.bytes({ direction: "out" })));
+    await cluster.seeders[sent.indexOf(Math.max(...sent))]!.kill();
+  };
+  const onProgress = (bytes: number) => {
+    if (bytes > blob.size / 3) killed ??= killSender();
+  };
+  await pullBlob(cluster.proxy(), repository, blob, { onProgress });
+  assert.ok(killed, "it was killed while it sent");
+  await killed;
+  assert.equal(cluster.origin.blobBytes(blob.digest), before);
+});
+
+/** Has a seeder read a blob. */
+async function warm(seeder: EagleApp, { digest }: Descriptor): Promise<void> {
+  await using client = new MetaInfoClient({ seeders: [seeder.url] });
+  await client.getMetaInfo({ url: `http://${registryName}/v2/${repository}/blobs/${digest}` });
 }
 
 async function pushFifty(cluster: Cluster): Promise<Descriptor[]> {

@@ -11,6 +11,7 @@ import { describe, test } from "node:test";
 import { type Cluster, randomBytes, startCluster, until } from "../integration/cluster.ts";
 import { get } from "../integration/http-get.ts";
 import type { StoredBlob } from "../integration/registry.ts";
+import { parseMetrics, sumOf } from "../rig/metrics-text.ts";
 
 const KiB = 1024;
 /** Held whole until its digest agrees; streamed as it arrives. */
@@ -24,6 +25,7 @@ interface Broken extends AsyncDisposable {
   put(size: number): StoredBlob;
   /** Pulls through the proxy and checks every byte. @returns where the first came from */
   pull(blob: StoredBlob): Promise<string>;
+  /** Whether the part that is to break has stored it, to the last sync. */
   keeps(blob: StoredBlob): Promise<boolean>;
 }
 
@@ -32,6 +34,11 @@ async function start(where: "proxy" | "seeder"): Promise<Broken> {
   const own = { rootDirectory: root };
   const cluster = await startCluster(where === "proxy" ? { clientCfg: own } : { seederCfg: own });
   const [proxy] = cluster.proxies;
+  const { url } = where === "proxy" ? proxy! : cluster.seeder!;
+  const nothingArrives = async () => {
+    const { body } = await get(`${url}/metrics`);
+    return sumOf(parseMetrics(body.toString()), "eagle_active_downloads") === 0;
+  };
   return {
     cluster,
     root,
@@ -42,7 +49,8 @@ async function start(where: "proxy" | "seeder"): Promise<Broken> {
       assert.ok(whole && body.equals(blob.bytes), `${body.length} of ${blob.bytes.length} bytes`);
       return String(headers["x-eagle-source"]);
     },
-    keeps: async (blob) => (await readdir(join(root, "data"))).includes(`${hex(blob)}.layer`),
+    keeps: async (blob) =>
+      (await readdir(join(root, "data"))).includes(`${hex(blob)}.layer`) && (await nothingArrives()),
     async [Symbol.asyncDispose]() {
       await cluster[Symbol.asyncDispose]();
       await rm(root, { recursive: true, force: true });

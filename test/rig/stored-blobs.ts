@@ -11,6 +11,12 @@ export async function committedFiles({ directory, name }: EagleApp): Promise<str
   return (await readdir(`${directory}/data`)).filter((file) => file.endsWith(".layer")).sort();
 }
 
+/** Whether a part has committed a blob, to the last sync. @param digest `sha256:<hex>` */
+export async function isCommitted(part: EagleApp, digest: string): Promise<boolean> {
+  const file = `${digest.slice("sha256:".length)}.layer`;
+  return (await committedFiles(part)).includes(file) && (await nothingArrives(part));
+}
+
 /**
  * Whether no blob is arriving at a part. One whose file has its name already still arrives while that name is made
  * durable: until then the part gives it out of its hands, whatever becomes of the file.
