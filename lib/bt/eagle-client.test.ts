@@ -62,11 +62,14 @@ async function peerWith(
   {
     isPublic = true,
     cluster = new ClusterAuth(),
+    commit,
     before = async () => {},
     after = (response) => response,
   }: {
     isPublic?: boolean;
     cluster?: ClusterAuth;
+    /** Stores it; not waited for here. @default at once */
+    commit?: () => Promise<void>;
     /** Waited for before an answer. */
     before?: () => Promise<void>;
     /** What becomes of an answer. */
@@ -74,9 +77,9 @@ async function peerWith(
   } = {},
 ) {
   await mkdir(path, { recursive: true });
-  const live = await arriving(of, path);
+  const live = await arriving(of, path, { ...(commit && { commit }) });
   for (let piece = 0; piece < of.layout.count; piece++) await live.store(piece, of.piece(piece), "origin");
-  await live.done;
+  await live.waitFor(() => live.verified);
   live.isPublic = isPublic;
   const uploader = new Uploader();
   const askers = new Set<string | undefined>();
@@ -264,16 +267,18 @@ test("a blob that was lost is fetched as another download, to which all of it is
   }
 });
 
-test("from a peer alone, whose metainfo the digest secures", async () => {
-  await using dir = await tempDir();
-  await using peer = await peerWith(dir.path, blob);
-  await using host = await hostOf(dir.path, { peers: [peer.address] });
-  const origin = down();
-  using handle = await host.client.acquire(blob.digest, request(origin));
-  await whole(handle.blob);
-  assert.equal(handle.blob.sourceOf(0), "peer");
-  assert.equal(origin.reads, 0);
-  assert.equal(host.announced[0], "started");
+test("from a peer alone, whose metainfo the digest secures, also while it stores the blob", async () => {
+  for (const commit of [undefined, () => new Promise<void>(() => {})]) {
+    await using dir = await tempDir();
+    await using peer = await peerWith(dir.path, blob, { ...(commit && { commit }) });
+    await using host = await hostOf(dir.path, { peers: [peer.address] });
+    const origin = down();
+    using handle = await host.client.acquire(blob.digest, request(origin));
+    await whole(handle.blob);
+    assert.equal(handle.blob.sourceOf(0), "peer");
+    assert.equal(origin.reads, 0);
+    assert.equal(host.announced[0], "started");
+  }
 });
 
 test("neither seeder nor peer: from the origin, into the same metainfo", async () => {

@@ -123,9 +123,9 @@ function serveAvailability(init: PeerOfferInit, c: Context<Env>, handle: Handle<
 }
 
 function serveMetainfo(handle: Handle<LiveBlob>): Response {
-  const metainfo = handle.blob.committed ? handle.blob.metainfo() : undefined;
+  const metainfo = handle.blob.verified ? handle.blob.metainfo() : undefined;
   handle.release();
-  if (!metainfo) return ociError(404, "BLOB_UNKNOWN", "the metainfo is not complete here");
+  if (!metainfo) return ociError(404, "BLOB_UNKNOWN", "the whole is not verified here");
   return new Response(encodeMetainfo(metainfo) as Uint8Array<ArrayBuffer>, {
     headers: { "content-type": "application/x-bittorrent" },
   });

@@ -12,8 +12,10 @@ import { pullBlob } from "../rig/expect-blob.ts";
 import { call } from "../rig/http-call.ts";
 import { blobsOf, type Descriptor, type PushedImage } from "../rig/image.ts";
 import { Rig } from "../rig/rig.ts";
+import { isCommitted } from "../rig/stored-blobs.ts";
 import { startTokenServer, type TokenServer } from "../rig/token-server.ts";
 import { need } from "../rig/tools.ts";
+import { until } from "../rig/until.ts";
 
 const skip = need({ tools: ["docker-registry", "openssl"] });
 const secret = "a secret of the cluster, for a test";
@@ -52,7 +54,10 @@ describe("a cluster with a secret before a registry with tokens", { skip }, () =
     const headers = { authorization: alice() };
     await Promise.all([0, 1, 2].map((index) => pullBlob(cluster.proxy(index), "library/secret", blob, { headers })));
     assert.ok(cluster.origin.blobBytes(blob.digest) <= blob.size * 1.02, `${cluster.origin.blobBytes(blob.digest)}`);
-    for (const proxy of cluster.proxies) assert.equal(await proxy.bytes({ source: "origin", direction: "in" }), 0);
+    for (const proxy of cluster.proxies) {
+      assert.equal(await proxy.bytes({ source: "origin", direction: "in" }), 0);
+      await until(() => isCommitted(proxy, blob.digest), { what: `${proxy.name} to commit` });
+    }
   });
 
   test("in the cache: what the registry would say to each caller", async () => {

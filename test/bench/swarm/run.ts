@@ -2,12 +2,13 @@
  * @module One run of one swarm case by one client: sets up, pulls, measures, checks the bytes, takes down.
  */
 
-import { linkSync, mkdirSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../../rig/eagle.ts";
 import { type HostName, Net, type Traffic } from "../../rig/netns.ts";
 import type { Rig } from "../../rig/rig.ts";
+import { until } from "../../rig/until.ts";
 import type { Ballast } from "../ballast.ts";
 import type { BlobFile } from "../blob-files.ts";
 import { startNginx } from "../nginx.ts";
@@ -281,13 +282,17 @@ async function die(
   await contender.receiver(host)?.kill();
 }
 
-/** Every byte of every host, against the blob. */
+/** Every byte of every host, against the blob, once it has its name: a pull ends when its last byte is there. */
 async function verify(
   contender: Contender,
   hosts: readonly HostName[],
   { net, blobs }: { net: Net; blobs: readonly BlobFile[] },
 ): Promise<void> {
   for (const host of hosts) {
-    for (const blob of blobs) await net.run(host, "cmp", [blob.path, contender.stored(host, blob)]);
+    for (const blob of blobs) {
+      const stored = contender.stored(host, blob);
+      await until(() => existsSync(stored), { what: `${host} to store the blob` });
+      await net.run(host, "cmp", [blob.path, stored]);
+    }
   }
 }
