@@ -136,6 +136,10 @@ export class Download {
   get usefulSources(): number {
     return this.#sources.useful;
   }
+  /** Of these those that do not choose. */
+  get usefulPeers(): number {
+    return this.#sources.usefulPeers;
+  }
 
   /** Median ms of the latest pieces; undefined before the first. */
   get medianMs(): number | undefined {

@@ -336,20 +336,33 @@ test("the only seeder goes and comes back: the origin is read for the time betwe
       if (++asked === 4) void before.close();
     },
   });
-  await using back = await peerWith(`${dir.path}/back`, large);
-  const streams: SeederInit[] = [
-    { url: before.url, events: () => tells(large) },
-    { url: before.url, events: () => refusing("unavailable") },
-    { url: back.url, events: () => tells(large) },
-  ];
-  await using host = await hostOf(dir.path, { seeders: (nth) => streams[nth]! });
+  let answers = 0;
+  await using back = await peerWith(`${dir.path}/back`, large, {
+    after: (response) => {
+      answers++;
+      return response;
+    },
+  });
   const inner = originOf(large.bytes);
+  let reads = 0;
   let bytes = 0;
+  async function* later() {
+    await until(() => reads > 0, "a read of the origin");
+    yield* tells(large);
+  }
+  await using host = await hostOf(dir.path, {
+    seeders: (nth) => {
+      if (nth === 1) throw new MetaInfoError("unavailable", "no connection");
+      return nth === 0 ? { url: before.url, events: () => tells(large) } : { url: back.url, events: later };
+    },
+  });
   const origin: Origin = {
     name: "origin",
     async read(range, signal) {
+      reads++;
       const read = await inner.read(range, signal);
-      await until(() => back.askers.size > 0, "the seeder to be back");
+      // Of so many the first has come.
+      await until(() => answers > 12, "the seeder to be back");
       bytes += Math.min(range.end ?? large.layout.size, large.layout.size) - (range.start ?? 0);
       return read;
     },
@@ -357,7 +370,96 @@ test("the only seeder goes and comes back: the origin is read for the time betwe
   using handle = await host.client.acquire(large.digest, request(origin));
   await whole(handle.blob, large);
   assert.equal(host.opened.length, 3);
-  assert.ok(bytes <= 2 * 8 * 1024 * 1024, `${bytes} bytes of the origin`);
+  assert.ok(bytes > 0 && bytes <= 2 * 8 * 1024 * 1024, `${bytes} bytes of the origin`);
+});
+
+test("a seeder in the place of a lost one that has to read the blob itself does not keep the origin away", {
+  timeout: 20_000,
+}, async () => {
+  await using dir = await tempDir();
+  const large = testBlob(12_000_000, { seed: 32 });
+  let asked = 0;
+  await using first = await peerWith(`${dir.path}/first`, large, {
+    before: async () => void asked++,
+    after: (response) => (asked < 20 ? response : new Response(null, { status: 404 })),
+  });
+  const over = new AbortController();
+  await using second = await peerWith(`${dir.path}/second`, large, {
+    before: () => new Promise((resolve) => over.signal.addEventListener("abort", () => resolve())),
+  });
+  const { size, pieceLength } = large.layout;
+  const begun: BlobEvent = { type: "blob", digest: large.digest.toString(), size, pieceLength };
+  async function* reads() {
+    yield begun;
+    for (let bytes = 0; !over.signal.aborted; bytes += 20_000) {
+      yield { type: "progress", bytes } as const;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+  // Longer than the test may take.
+  await using host = await hostOf(dir.path, {
+    seeders: (nth) => (nth === 0 ? { url: first.url, events: () => tells(large) } : { url: second.url, events: reads }),
+    firstByteTimeout: 60,
+  });
+  using handle = await host.client.acquire(large.digest, request(originOf(large.bytes)));
+  await whole(handle.blob, large);
+  over.abort();
+  assert.equal(host.opened.length, 2);
+});
+
+test("an origin that fails while a seeder is back ends nothing", { timeout: 20_000 }, async () => {
+  await using dir = await tempDir();
+  const large = testBlob(12_000_000, { seed: 33 });
+  const isBack = Promise.withResolvers<void>();
+  await using back = await peerWith(`${dir.path}/back`, large, { before: () => isBack.promise });
+  const { size, pieceLength } = large.layout;
+  const begun: BlobEvent = { type: "blob", digest: large.digest.toString(), size, pieceLength };
+  // Nobody tells the hashes until the third stream, while the origin is being asked.
+  async function* breaks() {
+    yield begun;
+    throw new MetaInfoError("unavailable", "no connection");
+  }
+  await using host = await hostOf(dir.path, {
+    seeders: (nth) => {
+      if (nth === 1) throw new MetaInfoError("unavailable", "no connection");
+      return { url: back.url, events: () => (nth === 0 ? breaks() : tells(large)) };
+    },
+  });
+  let reads = 0;
+  const origin: Origin = {
+    name: "origin",
+    async read() {
+      if (reads++ === 0) await until(() => host.opened.length === 3, "the third stream");
+      isBack.resolve();
+      throw new RegistryError("unavailable", "503");
+    },
+  };
+  using handle = await host.client.acquire(large.digest, request(origin));
+  await whole(handle.blob, large);
+  assert.ok(reads > 0);
+});
+
+test("what a seeder says is its answer: it is not asked again and again", { timeout: 20_000 }, async () => {
+  await using dir = await tempDir();
+  const answer = Promise.withResolvers<void>();
+  await using host = await hostOf(dir.path, {
+    seeders: () => {
+      throw new MetaInfoError("unavailable", "could not read the blob from its origin", { spoken: true });
+    },
+  });
+  const inner = originOf(blob.bytes);
+  const origin: Origin = {
+    name: "origin",
+    async read(range, signal) {
+      // Longer than a pause of the search.
+      setTimeout(answer.resolve, 1200);
+      await answer.promise;
+      return await inner.read(range, signal);
+    },
+  };
+  using handle = await host.client.acquire(blob.digest, request(origin));
+  await whole(handle.blob);
+  assert.equal(host.opened.length, 1);
 });
 
 test("a seeder whose bytes are wrong is not taken again for the same blob, nor one that says no asked", {
@@ -390,14 +492,14 @@ test("a seeder whose bytes are wrong is not taken again for the same blob, nor o
       async read(range, signal) {
         await gate.promise;
         liesBefore = lies;
-        // Longer than until it would be asked for a third time.
-        await new Promise((resolve) => setTimeout(resolve, 1200));
+        if (second === "tells again") await until(() => host.opened.length > 2, "the third question");
+        else await new Promise((resolve) => setTimeout(resolve, 1200));
         return await inner.read(range, signal);
       },
     };
     using handle = await host.client.acquire(blob.digest, request(origin));
     await whole(handle.blob);
-    assert.equal(host.opened.length, 2, second);
+    assert.ok(second === "tells again" ? host.opened.length > 2 : host.opened.length === 2, second);
     assert.ok(lies > 0);
     assert.equal(lies, liesBefore, second);
   }

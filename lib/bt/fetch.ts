@@ -37,8 +37,8 @@ import { formatPeerHeader } from "./wire-format.ts";
 const MAX_KNOWN = 200;
 /** With no source left that could deliver, the origin is asked after this, ms. */
 const ALONE_MS = 300;
-/** With none, but a seeder that may take the place of a lost one, after this, ms. */
-const ASKING_MS = 1000;
+/** With none but the seeder that may take the place of a lost one: so long after it was asked for, ms. */
+const REPLACING_MS = 1000;
 /** With sources that have brought nothing yet, after this share of the time to the first byte; all of it later. */
 const FIRST_SHARE = 0.8;
 /** And up to this share of it later, by chance: whom the same seeder leaves waiting do not all ask at the same moment. */
@@ -156,6 +156,7 @@ export class Fetch {
     });
     this.#search = new SeederSearch({
       ask: (signal) => this.#feed.followSeeders(signal),
+      isNeeded: () => this.#isBlind || !this.#isHeldByPeers(),
       mayPass: isOutage,
       log: this.#log,
     });
@@ -215,7 +216,9 @@ export class Fetch {
     const told = this.#feed.followSeeders(inner);
     void this.#announce(told, inner);
     const metainfo = told.catch((error) => this.#withoutSeeder(error, inner));
-    this.#searchSeeders(inner).catch(() => {});
+    this.#searchSeeders(inner).catch((error) => {
+      if (!inner.aborted && !this.#blob.error) this.#log.warn("the search for seeders failed", { error });
+    });
     try {
       await Promise.race([this.#untilComplete(inner), this.#failed(metainfo)]);
     } finally {
@@ -229,8 +232,8 @@ export class Fetch {
     if (!announcer) return;
     const spoken = new AbortController();
     try {
-      const blob = this.#blob.waitFor(() => this.#blob.layout !== undefined, AbortSignal.any([signal, spoken.signal]));
-      await Promise.race([blob, told, sleep(ANNOUNCE_MS, AbortSignal.any([signal, spoken.signal]))]).catch(() => {});
+      const known = this.#layoutKnown(AbortSignal.any([signal, spoken.signal]));
+      await Promise.race([known, told, sleep(ANNOUNCE_MS, AbortSignal.any([signal, spoken.signal]))]).catch(() => {});
     } finally {
       spoken.abort();
     }
@@ -243,8 +246,12 @@ export class Fetch {
   /** Makes lost seeders good, once it is known what a seeder's word must agree with. */
   async #searchSeeders(signal: AbortSignal): Promise<void> {
     if (!this.#context.metainfo) return;
-    await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
+    await this.#layoutKnown(signal);
     await this.#search.run(signal);
+  }
+
+  #layoutKnown(signal: AbortSignal): Promise<void> {
+    return this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
   }
 
   /** Resolves never; rejects when the metainfo's way ends in an error that ends the fetch. */
@@ -266,7 +273,7 @@ export class Fetch {
 
   /** Takes pieces from whoever has them, once the layout is known. */
   async #fromSources(signal: AbortSignal): Promise<void> {
-    await this.#blob.waitFor(() => this.#blob.layout !== undefined, signal);
+    await this.#layoutKnown(signal);
     signal.throwIfAborted();
     const download = this.#startDownload();
     // Nobody on the wire can show who he is.
@@ -284,32 +291,43 @@ export class Fetch {
     for (;;) {
       await sleep(WATCH_MS, signal);
       const download = this.#download;
-      const quiet = performance.now() - (download?.lastProgress ?? begun);
-      // Before the layout there is a seeder that shows signs of life, or peers are being asked.
-      const hasSources = !download || download.usefulSources > 0 || this.#wire?.promising === true;
-      const patience = hasSources ? this.#patienceMs() : this.#search.isAsking ? ASKING_MS : ALONE_MS;
-      const blind = this.#isBlind;
-      if (this.#blob.have?.full || (quiet < patience && !blind)) continue;
+      const { hasSources, patience, since } = this.#hope();
+      const quiet = performance.now() - Math.max(since, download?.lastProgress ?? begun);
+      if (this.#blob.have?.full || (quiet < patience && !this.#isBlind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
         quietMs: Math.round(quiet),
         sources: download?.sourceCount ?? 0,
       });
-      if (hasSources && quiet >= patience) {
+      if (hasSources && quiet >= patience)
         metrics.timeouts.inc({ bound: this.#blob.received > 0 ? "stall" : "first_byte" });
-        this.#feed.avoid();
-        this.#search.lose();
-      }
       try {
         await this.#fromOrigin(signal);
       } catch (cause) {
         const error = BlobError.from(cause);
         const final = signal.aborted || this.#blob.error || CONTRADICTIONS.includes(error.code);
         const alone = download?.sourceCount === 0 && !this.#wire?.promising && !this.#search.isAsking;
-        if (final || blind || alone || quiet > bounds.idleMs) throw cause;
+        if (final || this.#isBlind || alone || quiet > bounds.idleMs) throw cause;
         this.#log.warn("the origin does not deliver either", { code: error.code, error: error.message });
         await sleep(RETRY_ORIGIN_MS, signal);
       }
     }
+  }
+
+  /**
+   * Whether somebody may bring what is missing, and how long, ms, and since when at the earliest, monotonic ms, that is
+   * waited for. A seeder in the place of a lost one keeps nobody from the origin before it has brought something: it may
+   * have to read the blob itself.
+   */
+  #hope(): { hasSources: boolean; patience: number; since: number } {
+    const download = this.#download;
+    const { isAsking, askedAt } = this.#search;
+    // Before the layout there is a seeder that shows signs of life, or peers are being asked.
+    const isHere = !download || this.#wire?.promising === true;
+    const isProven = isHere || download.deliveredAt("seeder") >= askedAt;
+    if (isHere || (isProven ? download.usefulSources : download.usefulPeers) > 0)
+      return { hasSources: true, patience: this.#patienceMs(), since: 0 };
+    const isReplacing = isAsking || (!isProven && download.usefulSources > 0);
+    return { hasSources: false, patience: isReplacing ? REPLACING_MS : ALONE_MS, since: isReplacing ? askedAt : 0 };
   }
 
   /** Nobody is left who would tell what pieces are right: sources are of no use for those that are not known. */
@@ -361,11 +379,19 @@ export class Fetch {
     const download = this.#download;
     if (!download || this.#isBlind || download.usefulSources === 0) return false;
     if (Math.max(download.deliveredAt("seeder"), this.#feed.progressAt) > since) return true;
+    return this.#isHeldByPeers(since);
+  }
+
+  /**
+   * Whether peers have all that is missing.
+   * @param since Counts those that have brought something since, monotonic ms. @default all
+   */
+  #isHeldByPeers(since = -1): boolean {
     const { have, hashes } = this.#blob;
     if (!have || !hashes?.complete) return false;
     const held = have.clone();
-    for (const { key, lastPieceAt = 0 } of download.neighbours()) {
-      if (lastPieceAt > since) for (const piece of download.find(key)?.pieces ?? []) held.add(piece);
+    for (const { key, lastPieceAt = 0 } of this.#download?.neighbours() ?? []) {
+      if (lastPieceAt > since) for (const piece of this.#download?.find(key)?.pieces ?? []) held.add(piece);
     }
     return held.full;
   }
@@ -381,8 +407,9 @@ export class Fetch {
       await this.#feed.fromPeers(this.#peers, { allHeard, signal });
     }
     this.#noSeeder = true;
-    if (isOutage(error)) this.#search.lose({ asked: true });
-    if (!this.#blob.layout) await this.#fromOrigin(signal);
+    if (isOutage(error)) this.#search.lose({ soon: false });
+    // Once the layout is known the origin is watched over like any other source.
+    if (!this.#blob.layout) await Promise.race([this.#fromOrigin(signal), this.#layoutKnown(signal)]);
   }
 
   #startDownload(): Download {
@@ -425,8 +452,9 @@ export class Fetch {
 
   /** A seeder tells of the blob, and gives its pieces. */
   #onSeeder(seeder: PeerEndpoint): void {
+    if (this.#shunned.has(authority(seeder))) return;
     this.#search.found();
-    if (!this.#shunned.has(authority(seeder))) this.#join("seeder", seeder);
+    this.#join("seeder", seeder);
   }
 
   #onLeave({ kind, name }: PieceSource, { code, message }: SourceError): void {
@@ -436,11 +464,11 @@ export class Fetch {
     if (code === "liar" || code === "other_list") this.#shunned.add(name);
     this.#feed.avoid(name);
     // One that told, but never gave anything, may well tell again.
-    this.#search.lose({ asked: this.#download?.deliveredAt("seeder") === 0 });
+    this.#search.lose({ soon: this.#download?.deliveredAt("seeder") !== 0 });
   }
 }
 
-/** Whether seeders that did not tell may tell later. */
+/** Whether no seeder answers. What one says is its answer: asking again would have it try again what it cannot do. */
 function isOutage(error: unknown): boolean {
-  return error instanceof MetaInfoError && (error.code === "unavailable" || error.code === "deadline_exceeded");
+  return error instanceof MetaInfoError && !error.spoken && ["unavailable", "deadline_exceeded"].includes(error.code);
 }

@@ -77,15 +77,15 @@ export class MetainfoFeed {
     return this.#telling > 0;
   }
 
-  /** When a seeder told last of bytes that it had read meanwhile, monotonic ms; 0 before. */
+  /** When a seeder told last of bytes that it had read meanwhile, more than are here; monotonic ms, 0 before. */
   get progressAt(): number {
     return this.#progressAt;
   }
 
-  /** Others are asked before this seeder from now on. @param name `host:port`; all that have told where it is missing */
-  avoid(name?: string): void {
-    const told = name === undefined ? this.#told.values() : [this.#told.get(name)];
-    for (const url of told) if (url) this.#avoided.set(url.href, url);
+  /** Others are asked before this seeder from now on. @param name `host:port` */
+  avoid(name: string): void {
+    const url = this.#told.get(name);
+    if (url) this.#avoided.set(url.href, url);
   }
 
   /** Takes what the seeders tell, from the next one when a stream breaks. @throws MetaInfoError when none tells. */
@@ -129,7 +129,7 @@ export class MetainfoFeed {
           await this.#take(event, seeder);
           if (!isTelling) this.#telling += 1;
           isTelling = true;
-        } else if (isProgress(event.bytes)) {
+        } else if (isProgress(event.bytes) && event.bytes > blob.received) {
           this.#progressAt = performance.now();
           blob.progress(event.bytes);
         }

@@ -45,16 +45,17 @@ export class SourceStates {
 
   /** Peers that have said what they have. */
   get peers(): number {
-    let count = 0;
-    for (const { source } of this.#all) if (source.kind === "peer" && source.pieces) count += 1;
-    return count;
+    return this.#count(({ kind, pieces }) => kind === "peer" && pieces !== undefined);
   }
 
   /** Sources that said to have at least one piece, and those that choose. */
   get useful(): number {
-    let count = 0;
-    for (const { source } of this.#all) if (source.chooses || (source.pieces?.count ?? 0) > 0) count += 1;
-    return count;
+    return this.#count(({ chooses, pieces }) => chooses || (pieces?.count ?? 0) > 0);
+  }
+
+  /** Of these those that do not choose. */
+  get usefulPeers(): number {
+    return this.#count(({ chooses, pieces }) => !chooses && (pieces?.count ?? 0) > 0);
   }
 
   get(source: PieceSource): SourceState | undefined {
@@ -78,6 +79,12 @@ export class SourceStates {
       lastPieceAt: undefined,
     });
     this.#all = [...this.#bySource.values()];
+  }
+
+  #count(condition: (source: PieceSource) => boolean): number {
+    let count = 0;
+    for (const { source } of this.#all) if (condition(source)) count += 1;
+    return count;
   }
 
   /** Closes it and gives up its requests. @returns Whether it was there. */

@@ -39,6 +39,8 @@ const CHALLENGE_HEADER = "www-authenticate";
 /** A failed MetaInfo call. */
 export class MetaInfoError extends Error {
   readonly code: MetaInfoErrorCode;
+  /** A seeder said so: else none did, as far as is known. */
+  readonly spoken: boolean;
   /** `WWW-Authenticate` of the origin, where the origin refused the caller. */
   readonly challenge?: string;
 
@@ -46,10 +48,15 @@ export class MetaInfoError extends Error {
    * @param code one of the closed list
    * @param message what happened, to which blob or host; no secrets: it travels to the asker
    */
-  constructor(code: MetaInfoErrorCode, message: string, options: { challenge?: string; cause?: unknown } = {}) {
+  constructor(
+    code: MetaInfoErrorCode,
+    message: string,
+    options: { challenge?: string; spoken?: boolean; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "MetaInfoError";
     this.code = code;
+    this.spoken = options.spoken ?? false;
     if (options.challenge !== undefined) this.challenge = options.challenge;
   }
 }
@@ -91,7 +98,11 @@ export function fromConnectError(reason: unknown, seeder: string): SeederFailure
   }
   const code = codesByWire.get(wire.code) ?? "internal";
   const challenge = wire.metadata.get(CHALLENGE_HEADER) ?? undefined;
-  const error = new MetaInfoError(code, wire.rawMessage, { cause: reason, ...(challenge && { challenge }) });
+  const error = new MetaInfoError(code, wire.rawMessage, {
+    cause: reason,
+    spoken: true,
+    ...(challenge && { challenge }),
+  });
   return { error, spoken: true, final: finalCodes.has(code) };
 }
 

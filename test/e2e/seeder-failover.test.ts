@@ -1,6 +1,6 @@
 /**
- * @module Two seeders in the list, one killed or mute under fifty callers, or while it sends: no call fails, and the origin is not
- * read for it.
+ * @module Two seeders in the list, one killed or mute under fifty callers, or while it sends: no call fails, and who has
+ * begun at one goes on at the other.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
