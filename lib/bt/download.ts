@@ -13,7 +13,7 @@ import type { RateLimiter } from "./limiter.ts";
 import type { BlobChange, LiveBlob, SourceKind } from "./live-blob.ts";
 import type { Neighbour } from "./neighbours.ts";
 import { Pace, smoothed } from "./pace.ts";
-import { isEndgame, isHopeless, isLate, type Lateness, overtakenRestMs, pickPiece } from "./picker.ts";
+import { isEndgame, isHopeless, isLate, type Lateness, pickPiece } from "./picker.ts";
 import { sameHash } from "./piece-hashes.ts";
 import { type PieceChoice, PieceRequest, type RequestOffice } from "./piece-request.ts";
 import type { RequestLimits } from "./request-limits.ts";
@@ -29,7 +29,7 @@ const TICK = 50;
 const TOO_SLOW = { afterMs: 10_000, rate: 16 * 1024 };
 /** Failures after which a source is left... */
 const MAX_FAILURES = 3;
-/** ...of which each answer makes so much good, and of having been overtaken: one that fails every other time is left too. */
+/** ...of which each answer makes so much good: one that fails every other time is left too. */
 const FORGIVEN = 0.5;
 /** Requests at peers for late pieces, beyond the window. */
 const LATE_ROOM = 2;
@@ -214,19 +214,10 @@ export class Download {
   #overtaken(flight: PieceFlight): void {
     const { source } = flight;
     const state = this.#sources.get(source);
-    if (state && !source.trusted) {
-      const moment = { now: this.#now(), medianMs: this.#pace.medianMs };
-      if (isHopeless(flight, moment))
-        this.#onFailure(state, new SourceError("failed", `${source.name} takes far longer than others`), false);
-      else this.#rest(state, overtakenRestMs(flight, { ...moment, before: state.overtaken }));
+    if (state && !source.trusted && isHopeless(flight, { now: this.#now(), medianMs: this.#pace.medianMs })) {
+      this.#onFailure(state, new SourceError("failed", `${source.name} takes far longer than others`), false);
     }
     flight.abort.abort();
-  }
-
-  #rest(state: SourceState, ms: number): void {
-    if (ms === 0) return;
-    state.overtaken += 1;
-    state.overtakenUntil = this.#now() + ms;
   }
 
   #onSourceChange(source: PieceSource, change: SourceChange): void {
@@ -288,7 +279,6 @@ export class Download {
 
   #askOf(state: SourceState, moment: Moment): void {
     if (state.restUntil > moment.now) return;
-    if (state.overtakenUntil > moment.now && this.#flights.byPiece.size > 0) return;
     while (this.#sources.hasRoom(state, moment.limits) && this.#ask(state, moment));
   }
 
@@ -421,7 +411,6 @@ export class Download {
     try {
       const fetched = await source.fetch(request);
       state.failures = Math.max(0, state.failures - FORGIVEN);
-      state.overtaken = Math.max(0, state.overtaken - FORGIVEN);
       if (fetched) await this.#store(fetched, state, request);
       else state.restUntil = this.#now() + TICK;
     } catch (error) {

@@ -66,12 +66,6 @@ const MAX_REQUESTS = 6;
  * Far more than the hiccups of a busy host, whose first bytes may be late as well.
  */
 const HOPELESS = 64;
-/**
- * One that was overtaken although it was sending is left alone for so many times of being late, while anybody else sends,
- * and for twice as long each time, up to the longest: its request was given up and its connection with it, and a new one
- * among full ones is as slow at first. Again and again a share of a piece would be lost.
- */
-const OVERTAKEN = { first: 3, longest: 48 };
 /** Before any piece has come nobody knows how long one takes: one that brings no byte for so long is late, ms. */
 const FIRST_MS = 500;
 
@@ -173,28 +167,13 @@ export function isLate(under: readonly Flight[], { medianMs, now, endgame = fals
  * Whether a request was worth nothing: its piece came from elsewhere first, and trickled from here. Those that are silent
  * are `neighbours.ts`'s affair.
  */
-export function isHopeless(flight: Flight, state: Overtaking): boolean {
-  const { startedAt, progress } = flight;
-  const { medianMs, now } = state;
-  return medianMs !== undefined && isOverdue(flight, state) && now - startedAt > HOPELESS * medianMs * progress;
-}
-
-/**
- * How long a source is left alone whose piece came from elsewhere first.
- * @param state.before How often that was so lately.
- * @returns Ms; 0 where it was not late.
- */
-export function overtakenRestMs(flight: Flight, state: Overtaking & { readonly before: number }): number {
-  if (state.medianMs === undefined || !isOverdue(flight, state)) return 0;
-  return Math.min(OVERTAKEN.longest, OVERTAKEN.first * 2 ** state.before) * lateAfterMs(state.medianMs);
-}
-
-/** What a request is judged by whose piece came from elsewhere. */
-type Overtaking = Pick<Lateness, "medianMs" | "now">;
-
-/** It was sending, but not in time. */
-function isOverdue({ startedAt, progress }: Flight, { medianMs, now }: Overtaking): boolean {
-  return medianMs !== undefined && progress > 0 && now - startedAt > lateAfterMs(medianMs);
+export function isHopeless(
+  { startedAt, progress }: Flight,
+  { medianMs, now }: Pick<Lateness, "medianMs" | "now">,
+): boolean {
+  if (medianMs === undefined) return false;
+  const ms = now - startedAt;
+  return progress > 0 && ms > lateAfterMs(medianMs) && ms > HOPELESS * medianMs * progress;
 }
 
 function lateAfterMs(medianMs: number): number {

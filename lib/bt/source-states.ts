@@ -16,10 +16,6 @@ export interface SourceState {
   failures: number;
   /** Monotonic ms before which it is not asked. */
   restUntil: number;
-  /** How often its piece came late and from elsewhere first; what it delivers makes that good. */
-  overtaken: number;
-  /** Monotonic ms before which it is not asked while others send, for that reason. */
-  overtakenUntil: number;
   /** Monotonic ms when it was added. */
   readonly since: number;
   /** Smoothed ms a piece takes from it; undefined before its first. */
@@ -78,8 +74,6 @@ export class SourceStates {
       requests: new Set(),
       failures: 0,
       restUntil: 0,
-      overtaken: 0,
-      overtakenUntil: 0,
       since,
       pieceMs: undefined,
       lastPieceAt: undefined,

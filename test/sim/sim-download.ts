@@ -6,7 +6,7 @@
 import { Bitfield, inPieceOrder } from "../../lib/bt/bitfield.ts";
 import type { Layout } from "../../lib/bt/layout.ts";
 import { RunningMedian } from "../../lib/bt/median.ts";
-import { isEndgame, isLate, overtakenRestMs, pickPiece } from "../../lib/bt/picker.ts";
+import { isEndgame, isLate, pickPiece } from "../../lib/bt/picker.ts";
 import { type RequestLimits, requestLimits } from "../../lib/bt/request-limits.ts";
 import { urgentPieces, wantedPiece } from "../../lib/bt/urgency.ts";
 import type { SimHost } from "./sim-host.ts";
@@ -21,8 +21,6 @@ const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 10_000;
 /** Requests for late pieces beyond the window. */
 const LATE_ROOM = 2;
-/** What a delivered piece makes good of having been overtaken, as in `lib/bt/download.ts`. */
-const FORGIVEN = 0.5;
 /** The share of a new value in a smoothed one. */
 const SMOOTH = 1 / 16;
 
@@ -77,7 +75,6 @@ export class SimDownload {
   /** A source has a piece that this host lacks. */
   onHave(source: Source): void {
     if (this.#host.done || this.#atPeers >= this.#limits.window || source.busy.length >= this.#limits.depth) return;
-    if (this.#rests(source)) return;
     this.#askSource(source, this.#urgent());
     this.#tickLater();
   }
@@ -113,8 +110,7 @@ export class SimDownload {
     let at = Math.floor(this.#swarm.random() * sources.length);
     for (let tried = 0; tried < sources.length && this.#atPeers < window; tried++, at++) {
       const source = sources[at < sources.length ? at : at - sources.length]!;
-      while (!source.dry && source.busy.length < depth && this.#atPeers < window && !this.#rests(source))
-        this.#askSource(source, urgent);
+      while (!source.dry && source.busy.length < depth && this.#atPeers < window) this.#askSource(source, urgent);
     }
     this.#tickLater();
   }
@@ -151,7 +147,6 @@ export class SimDownload {
     if (source) {
       source.note(ms, clock.now);
       source.dry = false;
-      source.overtaken = Math.max(0, source.overtaken - FORGIVEN);
       if (source.zone !== this.#host.zone) totals.crossed += bytes;
     } else seeder.onSent(transfer.startedAt, bytes);
     if (!this.have.add(piece)) totals.wasted += bytes;
@@ -161,7 +156,7 @@ export class SimDownload {
       tellings.push(transfer);
     }
     const copies = this.flights.get(piece);
-    if (copies) for (const copy of [...copies]) this.#overtaken(copy);
+    if (copies) for (const copy of [...copies]) this.abandon(copy);
     if (this.have.full) {
       this.#host.finish();
       return;
@@ -201,22 +196,6 @@ export class SimDownload {
     if (transfer.source) return;
     seeder.onSent(transfer.startedAt, through);
     this.askSeeder();
-  }
-
-  /** Its piece came from elsewhere. */
-  #overtaken(copy: Transfer): void {
-    const { source } = copy;
-    const { now } = this.#swarm.clock;
-    if (source) {
-      const restMs = overtakenRestMs(copy, { now, medianMs: this.median.value, before: source.overtaken });
-      if (restMs > 0) source.overtaken += 1;
-      source.overtakenUntil = Math.max(source.overtakenUntil, now + restMs);
-    }
-    this.abandon(copy);
-  }
-
-  #rests({ overtakenUntil }: Source): boolean {
-    return overtakenUntil > this.#swarm.clock.now && this.flights.size > 0;
   }
 
   /** Gives all up. */
@@ -314,7 +293,7 @@ export class SimDownload {
     for (const source of this.sources) {
       if (this.#atPeers >= window + LATE_ROOM) break;
       source.dry = false;
-      if (source.busy.length < depth && !this.#rests(source)) this.#askSource(source, urgent);
+      if (source.busy.length < depth) this.#askSource(source, urgent);
     }
     this.askSeeder();
   }

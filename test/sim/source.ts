@@ -22,9 +22,6 @@ export class Source implements Neighbour<number> {
   left = false;
   pieceMs: number | undefined;
   lastPieceAt: number | undefined;
-  /** How often its piece came late and from elsewhere first, and until when it is not asked while others send. */
-  overtaken = 0;
-  overtakenUntil = 0;
   /** Of the owner's download: at hand for a peer that tells of a piece. */
   readonly availability: Uint16Array;
   readonly haveWords: Int32Array;
