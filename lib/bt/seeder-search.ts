@@ -3,6 +3,7 @@
  * one does once it is back.
  * @module
  */
+import { abortable } from "../cache/abortable.ts";
 import type { Logger } from "../log/log.ts";
 import { sleep } from "./sleep.ts";
 
@@ -81,11 +82,8 @@ export class SeederSearch {
 
   /** Resolves when asking is of no more use. @throws the signal's reason */
   async run(signal: AbortSignal): Promise<void> {
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     for (;;) {
-      signal.throwIfAborted();
-      await Promise.race([this.#loss.promise, aborted]);
+      await abortable(this.#loss.promise, signal);
       if (this.#isOver) return;
       await this.#sleep(this.#pauseMs(), signal);
       if (!this.#isLost) continue;
@@ -93,7 +91,7 @@ export class SeederSearch {
         await this.#sleep(PAUSE_MS.second, signal);
         continue;
       }
-      await Promise.race([this.#ask(signal), aborted]);
+      await abortable(this.#ask(signal), signal);
     }
   }
 

@@ -11,7 +11,8 @@ import { describe, test } from "node:test";
 import { type Cluster, randomBytes, startCluster, until } from "../integration/cluster.ts";
 import { get } from "../integration/http-get.ts";
 import type { StoredBlob } from "../integration/registry.ts";
-import { parseMetrics, sumOf } from "../rig/metrics-text.ts";
+import { parseMetrics } from "../rig/metrics-text.ts";
+import { nothingArrives } from "../rig/stored-blobs.ts";
 
 const KiB = 1024;
 /** Held whole until its digest agrees; streamed as it arrives. */
@@ -35,10 +36,7 @@ async function start(where: "proxy" | "seeder"): Promise<Broken> {
   const cluster = await startCluster(where === "proxy" ? { clientCfg: own } : { seederCfg: own });
   const [proxy] = cluster.proxies;
   const { url } = where === "proxy" ? proxy! : cluster.seeder!;
-  const nothingArrives = async () => {
-    const { body } = await get(`${url}/metrics`);
-    return sumOf(parseMetrics(body.toString()), "eagle_active_downloads") === 0;
-  };
+  const metrics = async () => parseMetrics((await get(`${url}/metrics`)).body.toString());
   return {
     cluster,
     root,
@@ -50,7 +48,7 @@ async function start(where: "proxy" | "seeder"): Promise<Broken> {
       return String(headers["x-eagle-source"]);
     },
     keeps: async (blob) =>
-      (await readdir(join(root, "data"))).includes(`${hex(blob)}.layer`) && (await nothingArrives()),
+      (await readdir(join(root, "data"))).includes(`${hex(blob)}.layer`) && (await nothingArrives({ metrics })),
     async [Symbol.asyncDispose]() {
       await cluster[Symbol.asyncDispose]();
       await rm(root, { recursive: true, force: true });
