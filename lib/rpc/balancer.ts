@@ -20,11 +20,17 @@ export interface Lease {
   readonly endpoint: number;
   /** The seeder spoke. @returns true if that ended an outage */
   answered(): boolean;
-  /** The connection broke or the deadline passed; also after `answered`. @returns true if that began or prolonged an outage */
-  failed(): boolean;
+  /**
+   * The connection broke or could not be made, or the deadline passed (`late`); also after `answered`.
+   * @returns true if that began or prolonged an outage
+   */
+  failed(how?: { late?: boolean }): boolean;
   /** The caller gave up. */
   abandoned(): void;
 }
+
+/** Who fails in this time, ms, keeps nobody waiting: it refuses. A connection from across the world takes as long. */
+const AT_ONCE_MS = 500;
 
 /** Options of {@link Balancer}. */
 export interface BalancerOptions {
@@ -66,7 +72,7 @@ export class Balancer {
     this.#turn = Math.floor(random() * names.length);
   }
 
-  /** True while a call made now would find a seeder to go to, or one being probed. */
+  /** True while some seeder takes calls, or its probe is due or under way. */
   get healthy(): boolean {
     const now = this.#now();
     return this.#states.some((state) => state.t === "probing" || admits(state, now) !== undefined);
@@ -114,6 +120,8 @@ export class Balancer {
 
   #lease(endpoint: number, begun: number): Lease {
     let generation = begun;
+    const begunAt = this.#now();
+    let spoke = false;
     const move = (to: EndpointState): boolean => {
       const from = this.#states[endpoint]!;
       if (to === from) return false;
@@ -124,18 +132,26 @@ export class Balancer {
     return {
       endpoint,
       answered: () => {
+        spoke = true;
         const ended = move(answered(this.#states[endpoint]!, generation));
         // The probe goes on as an ordinary call: should it break later, that is a new outage.
         if (ended) generation += 1;
         return ended;
       },
-      failed: () => {
-        const how = { now: this.#now(), random: this.#random(), backoff: this.#backoff };
-        return move(failed(this.#states[endpoint]!, generation, how));
+      failed: ({ late = false } = {}) => {
+        const now = this.#now();
+        const refused = !late && (spoke || now - begunAt < AT_ONCE_MS);
+        const before = this.#states[endpoint]!;
+        const after = failed(before, generation, { now, random: this.#random(), backoff: this.#backoff, refused });
+        return move(after) && outagesOf(after) !== outagesOf(before);
       },
       abandoned: () => {
-        move(abandoned(this.#states[endpoint]!, generation, this.#now()));
+        move(abandoned(this.#states[endpoint]!, generation));
       },
     };
   }
+}
+
+function outagesOf(state: EndpointState): number {
+  return state.t === "up" ? 0 : state.outages;
 }

@@ -8,8 +8,9 @@ import { chooseEndpoint, type Policy } from "./choice.ts";
 import type { EndpointState } from "./endpoint-state.ts";
 
 const up: EndpointState = { t: "up", generation: 0 };
-const down: EndpointState = { t: "down", generation: 1, outages: 1, retryAt: 1000 };
-const probing: EndpointState = { t: "probing", generation: 2, outages: 1 };
+const down: EndpointState = { t: "down", generation: 1, outages: 1, retryAt: 1000, refuses: false };
+const refusing: EndpointState = { ...down, refuses: true };
+const probing: EndpointState = { ...down, t: "probing", generation: 2 };
 const names = ["http://a:1/", "http://b:1/", "http://c:1/"];
 const keys = Array.from({ length: 3000 }, (_, index) => `sha256:${index}`);
 
@@ -44,6 +45,16 @@ test("a seeder whose time has come is tried again; with none left there is no ch
   assert.equal(choose([], {}), undefined);
   for (const policy of ["round_robin", "rendezvous"] as const)
     assert.equal(choose([up], { policy, excluded: [0] }), undefined);
+});
+
+test("where none takes calls, one that refuses is asked before its time", () => {
+  for (const policy of ["round_robin", "rendezvous"] as const) {
+    assert.equal(choose([refusing, up], { policy, turn: 0 }), 1);
+    assert.equal(choose([refusing, up], { policy, excluded: [1] }), 0);
+    assert.equal(choose([down, refusing, probing], { policy }), 1);
+    assert.equal(choose([refusing, down], { policy, now: 1000, excluded: [1] }), 0, "due");
+    assert.equal(choose([refusing], { policy, excluded: [0] }), undefined);
+  }
 });
 
 test("rendezvous: stable per key, spread over all, and only the dead seeder's keys move", () => {

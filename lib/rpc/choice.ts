@@ -3,7 +3,7 @@
  * Which of several seeders a call goes to. Pure.
  */
 import { createHash } from "node:crypto";
-import { admits, type EndpointState } from "./endpoint-state.ts";
+import { admits, admitsEarly, type EndpointState } from "./endpoint-state.ts";
 
 /**
  * `round_robin`: evenly over those that live. `rendezvous`: the same seeder for the same key on every host, by highest random
@@ -18,7 +18,7 @@ export type Policy = "round_robin" | "rendezvous";
  * @param key used by rendezvous
  * @param excluded indices not wanted
  * @param now ms, the clock of the states
- * @returns the index of a seeder that takes a call or a probe now, or undefined
+ * @returns the index of a seeder that takes a call or a probe now; with none, of one that refuses at once; or undefined
  */
 export function chooseEndpoint(
   candidates: readonly { readonly name: string; readonly state: EndpointState }[],
@@ -30,10 +30,9 @@ export function chooseEndpoint(
     now,
   }: { policy: Policy; turn: number; key: string; excluded: ReadonlySet<number>; now: number },
 ): number | undefined {
-  const open: number[] = [];
-  candidates.forEach(({ state }, index) => {
-    if (!excluded.has(index) && admits(state, now) !== undefined) open.push(index);
-  });
+  const indices = [...candidates.keys()].filter((index) => !excluded.has(index));
+  let open = indices.filter((index) => admits(candidates[index]!.state, now) !== undefined);
+  if (open.length === 0) open = indices.filter((index) => admitsEarly(candidates[index]!.state));
   if (policy === "round_robin") return open[turn % open.length];
   let best: number | undefined;
   let highest = "";

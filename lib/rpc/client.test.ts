@@ -208,6 +208,16 @@ testWith("a probe lets one call through; with no other seeder the rest wait for 
   assert.deepEqual(new Set(await all(client, 10)), new Set(["good"]), "all waited for the probe, then went");
 });
 
+testWith("the one seeder there is was down, and is found by the first call after its start", async (bed) => {
+  const dead = await deadUrl();
+  const { client, clock, warnings } = bed.create([dead]);
+  for (clock.now = 0; clock.now < 5; clock.now += 1)
+    await assert.rejects(client.getMetaInfo({ url: testUrl }), { code: "unavailable" });
+  assert.deepEqual(warnings, [dead.host], "told once");
+  await bed.seeder(answeringService(bytes("good")), { port: Number(dead.port) });
+  assert.deepEqual(new Set(await all(client, 10)), new Set(["good"]));
+});
+
 testWith("rendezvous: a key has its seeder; a dead seeder's keys alone move, and come back", async (bed) => {
   const servers = await Promise.all(["a", "b", "c"].map((name) => bed.seeder(answeringService(bytes(name)))));
   const { client, clock } = bed.create(

@@ -113,7 +113,7 @@ export class MetaInfoClient implements AsyncDisposable {
     this.#log = log;
   }
 
-  /** True while a call made now would find a seeder to ask. */
+  /** True while some seeder takes calls, or may be asked whether it is back. */
   get healthy(): boolean {
     return !this.#closing.signal.aborted && this.#balancer.healthy;
   }
@@ -248,7 +248,7 @@ export class MetaInfoClient implements AsyncDisposable {
       if (lease.answered()) this.#log?.info("seeder is back", { seeder });
       return;
     }
-    if (!lease.failed()) return;
+    if (!lease.failed({ late: isLate(reason) })) return;
     endpoint.connection.renew();
     this.#log?.warn("seeder does not answer", { seeder, error: failure.error });
   }

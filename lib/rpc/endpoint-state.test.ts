@@ -4,16 +4,27 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { abandoned, admits, answered, beginProbe, type EndpointState, failed, initialState } from "./endpoint-state.ts";
+import {
+  abandoned,
+  admits,
+  admitsEarly,
+  answered,
+  beginProbe,
+  type EndpointState,
+  failed,
+  initialState,
+} from "./endpoint-state.ts";
 
 const backoff = { baseMs: 100, maxMs: 1000, jitter: 0.5 };
 const fail = (state: EndpointState, generation: number, now = 0, random = 0) =>
-  failed(state, generation, { now, random, backoff });
+  failed(state, generation, { now, random, backoff, refused: false });
+const refuse = (state: EndpointState, generation: number, now: number) =>
+  failed(state, generation, { now, random: 0, backoff, refused: true });
 
 test("fifty calls that fail together are one outage", () => {
   let state = initialState;
   for (let call = 0; call < 50; call += 1) state = fail(state, 0, call);
-  assert.deepEqual(state, { t: "down", generation: 1, outages: 1, retryAt: 100 });
+  assert.deepEqual(state, { t: "down", generation: 1, outages: 1, retryAt: 100, refuses: false });
 });
 
 test("down: nobody, then one probe; its answer ends the outage", () => {
@@ -33,10 +44,12 @@ test("down: nobody, then one probe; its answer ends the outage", () => {
 test("each failed probe doubles the wait up to the maximum; jitter only shortens it", () => {
   let state = initialState;
   const waits: number[] = [];
+  let now = 0;
   for (let outage = 0; outage < 6; outage += 1) {
-    state = fail(state, state.generation);
-    assert.equal(state.t, "down");
-    if (state.t === "down") waits.push(state.retryAt);
+    state = fail(state, state.generation, now);
+    assert.ok(state.t === "down");
+    waits.push(state.retryAt - now);
+    now = state.retryAt;
     state = beginProbe(state);
   }
   assert.deepEqual(waits, [100, 200, 400, 800, 1000, 1000]);
@@ -54,8 +67,27 @@ test("the wait begins anew after a recovery", () => {
 
 test("an abandoned probe may be made anew at once; other abandoned calls say nothing", () => {
   const probing = beginProbe(fail(initialState, 0));
-  const again = abandoned(probing, probing.generation, 777);
+  const again = abandoned(probing, probing.generation);
   assert.equal(admits(again, 777), "probe");
   assert.equal(again.t === "down" && again.outages, 1);
-  assert.equal(abandoned(initialState, 0, 0), initialState);
+  assert.equal(abandoned(initialState, 0), initialState);
+});
+
+test("one that refuses may be asked early; in vain, that leaves the wait as it is; a silent one may not", () => {
+  const down = refuse(initialState, 0, 0);
+  assert.ok(admitsEarly(down));
+  assert.equal(admits(down, 50), undefined, "others are asked before it");
+  const early = beginProbe(down);
+  assert.equal(admitsEarly(early), false, "one probe at a time");
+  const again = refuse(early, early.generation, 50);
+  assert.deepEqual(again, { ...down, generation: 3 });
+  assert.deepEqual(abandoned(early, early.generation), { ...down, generation: 3 });
+  const silent = fail(early, early.generation, 50);
+  assert.deepEqual(silent, { ...down, generation: 3, refuses: false });
+  assert.equal(admitsEarly(silent), false);
+  const due = beginProbe(again);
+  const later = refuse(due, due.generation, 100);
+  assert.ok(later.t === "down" && later.outages === 2 && later.retryAt === 300 && admitsEarly(later));
+  assert.equal(answered(early, early.generation).t, "up");
+  assert.equal(admitsEarly(initialState), false);
 });

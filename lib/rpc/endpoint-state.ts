@@ -10,10 +10,29 @@
 export type EndpointState =
   /** Takes calls. Also the first state: a seeder is believed in until it fails. */
   | { readonly t: "up"; readonly generation: number }
-  /** Failed `outages` times running; takes no call before `retryAt`, then one, as a probe. */
-  | { readonly t: "down"; readonly generation: number; readonly outages: number; readonly retryAt: number }
+  /** Takes no call before its time, but for an early probe; then one, as a probe. */
+  | (Outage & { readonly t: "down" })
   /** One call is finding out; no other is let through (half open). */
-  | { readonly t: "probing"; readonly generation: number; readonly outages: number };
+  | (Outage & { readonly t: "probing" });
+
+interface Outage {
+  readonly generation: number;
+  /** How often it failed running, early probes not counted. */
+  readonly outages: number;
+  /** When the next probe is due. */
+  readonly retryAt: number;
+  /** It failed at once the last time, and would again: asking costs next to nothing. */
+  readonly refuses: boolean;
+}
+
+/** How a call failed. Times as in {@link EndpointState}; `random` in [0, 1). */
+export interface Failure {
+  readonly now: number;
+  readonly random: number;
+  readonly backoff: Backoff;
+  /** At once: nobody was kept waiting. */
+  readonly refused: boolean;
+}
 
 /** How long a seeder is left alone: `baseMs`, doubled with every failed probe up to `maxMs`, less up to `jitter` of it at random. */
 export interface Backoff {
@@ -32,10 +51,15 @@ export function admits(state: EndpointState, now: number): "call" | "probe" | un
   return state.t === "down" && now >= state.retryAt ? "probe" : undefined;
 }
 
-/** A down seeder whose time has come gets its probe. Other states stay. */
+/** Whether a probe may be made before its time, where no other seeder takes calls: it may have been started meanwhile. */
+export function admitsEarly(state: EndpointState): boolean {
+  return state.t === "down" && state.refuses;
+}
+
+/** A down seeder gets its probe. Other states stay. */
 export function beginProbe(state: EndpointState): EndpointState {
   if (state.t !== "down") return state;
-  return { t: "probing", generation: state.generation + 1, outages: state.outages };
+  return { ...state, t: "probing", generation: state.generation + 1 };
 }
 
 /** A call begun in `generation` was answered: a probe's answer ends the outage. */
@@ -44,20 +68,18 @@ export function answered(state: EndpointState, generation: number): EndpointStat
   return { t: "up", generation: generation + 1 };
 }
 
-/** A call begun in `generation` got no answer. `random` in [0, 1). */
-export function failed(
-  state: EndpointState,
-  generation: number,
-  { now, random, backoff }: { now: number; random: number; backoff: Backoff },
-): EndpointState {
+/** A call begun in `generation` got no answer. The failure of an early probe leaves the time of the next as it is. */
+export function failed(state: EndpointState, generation: number, failure: Failure): EndpointState {
   if (state.generation !== generation || state.t === "down") return state;
+  const { now, random, backoff, refused: refuses } = failure;
+  if (state.t === "probing" && now < state.retryAt) return { ...state, t: "down", generation: generation + 1, refuses };
   const outages = state.t === "probing" ? state.outages + 1 : 1;
   const wait = Math.min(backoff.maxMs, backoff.baseMs * 2 ** (outages - 1)) * (1 - backoff.jitter * random);
-  return { t: "down", generation: generation + 1, outages, retryAt: now + wait };
+  return { t: "down", generation: generation + 1, outages, retryAt: now + wait, refuses };
 }
 
 /** A call begun in `generation` was given up by its caller and says nothing of the seeder: a probe may be made anew at once. */
-export function abandoned(state: EndpointState, generation: number, now: number): EndpointState {
+export function abandoned(state: EndpointState, generation: number): EndpointState {
   if (state.generation !== generation || state.t !== "probing") return state;
-  return { t: "down", generation: generation + 1, outages: state.outages, retryAt: now };
+  return { ...state, t: "down", generation: generation + 1 };
 }
