@@ -19,7 +19,7 @@ test("concurrent failures are one outage; half open lets one through; recovery",
   const { clock, balancer } = create(["a"]);
   const leases = Array.from({ length: 50 }, () => balancer.choose({ key: "", excluded: none })!);
   assert.deepEqual(
-    leases.map((lease) => lease.failed({ late: true })),
+    leases.map((lease) => lease.failed()),
     [true, ...Array(49).fill(false)],
   );
   assert.equal(balancer.healthy, false);
@@ -28,7 +28,7 @@ test("concurrent failures are one outage; half open lets one through; recovery",
   assert.equal(balancer.healthy, true);
   const probe = balancer.choose({ key: "", excluded: none })!;
   assert.equal(balancer.choose({ key: "", excluded: none }), undefined, "one probe at a time");
-  assert.equal(probe.failed({ late: true }), true);
+  assert.equal(probe.failed(), true);
   clock.now = 250;
   assert.equal(balancer.choose({ key: "", excluded: none }), undefined, "the second wait is twice as long");
   clock.now = 300;
@@ -74,14 +74,14 @@ test("no seeders: not healthy, nothing to choose", () => {
 test("one that refuses is asked by each call while no other takes any: no new outage each time", () => {
   const { clock, balancer } = create(["a"]);
   const choose = () => balancer.choose({ key: "", excluded: none });
-  assert.equal(choose()!.failed(), true);
+  assert.equal(choose()!.failed({ disconnected: true }), true);
   for (clock.now = 1; clock.now < 100; clock.now += 1) {
     assert.equal(balancer.healthy, false);
     const probe = choose()!;
     assert.equal(choose(), undefined, "one probe at a time");
-    assert.equal(probe.failed(), false);
+    assert.equal(probe.failed({ disconnected: true }), false);
   }
-  assert.equal(choose()!.failed(), true, "the probe that is due");
+  assert.equal(choose()!.failed({ disconnected: true }), true, "the probe that is due");
   assert.equal(choose()!.answered(), true, "back, before the next is due");
   assert.equal(balancer.healthy, true);
 });
@@ -92,10 +92,10 @@ test("who kept the caller waiting is left alone; who broke off after a word is n
   const speaking = choose()!;
   clock.now = 10_000;
   speaking.answered();
-  speaking.failed();
+  speaking.failed({ disconnected: true });
   const slow = choose()!;
   clock.now = 20_000;
-  assert.equal(slow.failed(), true);
+  assert.equal(slow.failed({ disconnected: true }), true);
   clock.now = 20_100;
   assert.equal(choose(), undefined);
   clock.now = 20_200;

@@ -21,15 +21,15 @@ export interface Lease {
   /** The seeder spoke. @returns true if that ended an outage */
   answered(): boolean;
   /**
-   * The connection broke or could not be made, or the deadline passed (`late`); also after `answered`.
+   * No answer, or none that is any use; also after `answered`. `disconnected`: the connection broke, or could not be made.
    * @returns true if that began or prolonged an outage
    */
-  failed(how?: { late?: boolean }): boolean;
+  failed(how?: { disconnected?: boolean }): boolean;
   /** The caller gave up. */
   abandoned(): void;
 }
 
-/** Who fails in this time, ms, keeps nobody waiting: it refuses. A connection from across the world takes as long. */
+/** Who cannot be connected to in this time, ms, keeps nobody waiting: it refuses. */
 const AT_ONCE_MS = 500;
 
 /** Options of {@link Balancer}. */
@@ -138,9 +138,9 @@ export class Balancer {
         if (ended) generation += 1;
         return ended;
       },
-      failed: ({ late = false } = {}) => {
+      failed: ({ disconnected = false } = {}) => {
         const now = this.#now();
-        const refused = !late && (spoke || now - begunAt < AT_ONCE_MS);
+        const refused = disconnected && (spoke || now - begunAt < AT_ONCE_MS);
         const before = this.#states[endpoint]!;
         const after = failed(before, generation, { now, random: this.#random(), backoff: this.#backoff, refused });
         return move(after) && outagesOf(after) !== outagesOf(before);

@@ -248,7 +248,7 @@ export class MetaInfoClient implements AsyncDisposable {
       if (lease.answered()) this.#log?.info("seeder is back", { seeder });
       return;
     }
-    if (!lease.failed({ late: isLate(reason) })) return;
+    if (!lease.failed({ disconnected: !isLate(reason) })) return;
     endpoint.connection.renew();
     this.#log?.warn("seeder does not answer", { seeder, error: failure.error });
   }
