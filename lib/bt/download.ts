@@ -391,13 +391,12 @@ export class Download {
 
   /** What this host has or asked for, without what is late elsewhere. */
   #asked(source: PieceSource, now: number): Bitfield {
-    const asked = this.#blob.covered!.clone();
+    const asked = this.#blob.arrived!.clone();
     const state = this.#lateness(now);
     for (const [piece, flights] of this.#flights.byPiece) {
       const own = flights.some((flight) => flight.source === source);
       if (own || !isLate(flights, state)) asked.add(piece);
     }
-    for (const piece of this.#blob.writing) asked.add(piece);
     return asked;
   }
 

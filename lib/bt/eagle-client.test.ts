@@ -15,6 +15,7 @@ import type { PeerAddress, TrackerClient } from "../tracker/client.ts";
 import { BanList } from "./ban-list.ts";
 import { BlobStore } from "./blob-store.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import { Descriptor } from "./descriptor.ts";
 import { EagleClient } from "./eagle-client.ts";
 import { BlobError } from "./errors.ts";
 import type { FetchContext, FetchRequest } from "./fetch.ts";
@@ -697,6 +698,30 @@ test("a small blob comes with the seeder's first word: no tracker, no peer is as
   using handle = await host.client.acquire(digest, request(originOf(bytes), { size: bytes.length }));
   await whole(handle.blob, tiny);
   assert.equal(host.announced[0], "started", "without the seeder others are asked");
+});
+
+test("a slow disk is no silence: what is on its way to it is not read from the origin as well", async () => {
+  await using dir = await tempDir();
+  const tiny = testBlob(2000, { seed: 9 });
+  async function* inline(): AsyncGenerator<BlobEvent> {
+    const { size, pieceLength } = tiny.layout;
+    yield { type: "blob", digest: tiny.digest.toString(), size, pieceLength, inline: tiny.bytes };
+    yield { type: "metainfo", metainfo: encodeMetainfo(tiny.metainfo) };
+  }
+  await using host = await hostOf(dir.path, { seeder: { events: inline } });
+  const origin = originOf(tiny.bytes);
+  const { write } = Descriptor.prototype;
+  Descriptor.prototype.write = async function (...args) {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await write.apply(this, args);
+  };
+  try {
+    using handle = await host.client.acquire(tiny.digest, request(origin));
+    await whole(handle.blob, tiny);
+  } finally {
+    Descriptor.prototype.write = write;
+  }
+  assert.equal(origin.reads, 0);
 });
 
 test("a seeder's word that is wrong fails no pull: small bytes are read elsewhere, a list is not held against the origin", async () => {

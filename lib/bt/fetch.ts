@@ -293,7 +293,7 @@ export class Fetch {
       const download = this.#download;
       const { hasSources, patience, since } = this.#hope();
       const quiet = performance.now() - Math.max(since, download?.lastProgress ?? begun);
-      if (this.#blob.have?.full || (quiet < patience && !this.#isBlind)) continue;
+      if (this.#blob.isWhole || (quiet < patience && !this.#isBlind)) continue;
       this.#log.info("nothing arrives from the swarm: reading the origin", {
         quietMs: Math.round(quiet),
         sources: download?.sourceCount ?? 0,

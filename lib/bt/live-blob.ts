@@ -176,22 +176,32 @@ export class LiveBlob implements Cacheable {
     return this.#partial?.isWriting(piece) === true || this.#revival?.has(piece) === true;
   }
 
-  /** Pieces on their way to the disk. */
-  get writing(): Iterable<number> {
-    return this.#partial?.writing ?? [];
-  }
-
   /** Pieces of an earlier attempt that wait for somebody's word or are being checked. */
   get reviving(): Iterable<number> {
     return this.#revival?.pieces() ?? [];
   }
 
-  /** Verified pieces, and those that are being checked: what need not be fetched. */
+  /** Verified pieces, and those that are being checked. */
   get covered(): Bitfield | undefined {
     if (!this.#revival?.size) return this.#have;
     const covered = this.#have?.clone();
     for (const piece of this.#revival.pieces()) covered?.add(piece);
     return covered;
+  }
+
+  /** The same with those on their way to the disk: what need not be fetched. */
+  get arrived(): Bitfield | undefined {
+    const { covered } = this;
+    if (!this.#partial?.writing.size) return covered;
+    const arrived = covered?.clone();
+    for (const piece of this.#partial.writing.keys()) arrived?.add(piece);
+    return arrived;
+  }
+
+  /** Whether every piece is verified, be it still on its way to the disk: nobody has to bring anything. */
+  get isWhole(): boolean {
+    const have = this.#have;
+    return have !== undefined && have.count + (this.#partial?.writing.size ?? 0) === have.length;
   }
 
   /**

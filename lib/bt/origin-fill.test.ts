@@ -135,3 +135,29 @@ test("an origin that ceases to honour Range is read to the end by one stream", a
   assert.equal(after.took.bytes, blob.layout.size, "of whole answers one was read");
   await live.close();
 });
+
+test("what is on its way to the disk is not read", async () => {
+  const blob = testBlob(20_000_000, { seed: 3 });
+  for (const ranged of [true, false]) {
+    for (const missing of [[], [blob.layout.count - 1]]) {
+      await using dir = await tempDir();
+      const live = await arriving(blob, dir.path);
+      const { origin, asked } = originOf(blob, { ranged });
+      const writes: Promise<unknown>[] = [];
+      for (let piece = 0; piece < blob.layout.count; piece++) {
+        if (!missing.includes(piece)) writes.push(live.store(piece, blob.piece(piece), "peer"));
+      }
+      assert.equal(live.isWhole, missing.length === 0);
+      await fillFromOrigin(live, fill(origin));
+      assert.ok(live.have!.full && live.isWhole);
+      const starts = new Set(asked.map(({ start }) => start));
+      assert.deepEqual(
+        [...starts],
+        missing.map((piece) => blob.layout.start(piece)),
+      );
+      await Promise.all(writes);
+      await live.done;
+      await live.close();
+    }
+  }
+});

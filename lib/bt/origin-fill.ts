@@ -86,7 +86,7 @@ export async function fillFromOrigin(blob: LiveBlob, init: OriginFillInit): Prom
     while (!blob.have!.full && !init.othersDeliver?.()) {
       if (ranged) ranged = await fillRanges(blob, inner);
       else await fillRest(blob, inner);
-      await blob.waitFor(() => !isReviving(blob), signal);
+      await blob.waitFor(() => blob.have!.full || firstMissing(blob) < blob.layout!.count, signal);
     }
   } catch (cause) {
     throw blob.error ?? asBlobError(cause, blob, init.origin.name);
@@ -109,11 +109,6 @@ async function confirm(blob: LiveBlob, { origin, signal }: Filling): Promise<boo
     return read.ranged;
   }
   return true;
-}
-
-function isReviving(blob: LiveBlob): boolean {
-  for (const _ of blob.reviving) return true;
-  return false;
 }
 
 /** Reads from the first byte, which tells the size. @returns Whether the origin honours Range. */
@@ -181,7 +176,6 @@ async function fillRest(blob: LiveBlob, init: Filling): Promise<void> {
   const { count } = blob.layout!;
   const first = firstMissing(blob);
   if (first === count) return;
-  if (blob.isWriting(first)) return await blob.waitFor(() => !blob.isWriting(first), init.signal);
   const start = blob.layout!.start(first);
   await consume(blob, await init.origin.read({ start }, init.signal), { first, end: count }, init);
 }
@@ -207,9 +201,9 @@ function bytesOf({ first, end }: Run, blob: LiveBlob): { start?: number; end?: n
   return isWhole ? {} : { start: layout.start(first), end: layout.end(end - 1) };
 }
 
-/** The first piece that nobody has or is checking. */
+/** The first piece that is not here, be it on its way to the disk or being checked; how many there are when all are. */
 function firstMissing(blob: LiveBlob): number {
-  return blob.covered!.firstMissing();
+  return blob.arrived!.firstMissing();
 }
 
 interface Run {
@@ -230,7 +224,7 @@ class SegmentPlan {
     const { size, pieceLength } = blob.layout!;
     const bytes = Math.min(SEGMENT.most, Math.max(SEGMENT.least, size * SEGMENT.share));
     this.#blob = blob;
-    this.#claimed = blob.covered!.clone();
+    this.#claimed = blob.arrived!.clone();
     this.#length = Math.ceil(bytes / pieceLength);
   }
 
@@ -239,7 +233,7 @@ class SegmentPlan {
   }
 
   next(): Run | undefined {
-    for (const piece of this.#blob.have!) this.#claimed.add(piece);
+    for (const piece of this.#blob.arrived!) this.#claimed.add(piece);
     const first = this.#first();
     if (first >= this.#claimed.length) return undefined;
     let end = first + 1;

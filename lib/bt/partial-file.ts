@@ -59,8 +59,8 @@ export class PartialFile implements BlobFile {
   }
 
   /** Pieces on their way to the disk. */
-  get writing(): Iterable<number> {
-    return this.#writing.keys();
+  get writing(): ReadonlyMap<number, unknown> {
+    return this.#writing;
   }
 
   /** Whether a piece is on its way to the disk. */
