@@ -73,7 +73,7 @@ test("an abandoned probe may be made anew at once; other abandoned calls say not
   assert.equal(abandoned(initialState, 0), initialState);
 });
 
-test("one that refuses may be asked early; in vain, that leaves the wait as it is; a silent one may not", () => {
+test("one that refuses may be asked early; in vain, that leaves the wait as it is; not one that has fallen silent", () => {
   const down = refuse(initialState, 0, 0);
   assert.ok(admitsEarly(down));
   assert.equal(admits(down, 50), undefined, "others are asked before it");
@@ -83,7 +83,7 @@ test("one that refuses may be asked early; in vain, that leaves the wait as it i
   assert.deepEqual(again, { ...down, generation: 3 });
   assert.deepEqual(abandoned(early, early.generation), { ...down, generation: 3 });
   const silent = fail(early, early.generation, 50);
-  assert.deepEqual(silent, { ...down, generation: 3, refuses: false });
+  assert.deepEqual(silent, { t: "down", generation: 3, outages: 2, retryAt: 250, refuses: false });
   assert.equal(admitsEarly(silent), false);
   const due = beginProbe(again);
   const later = refuse(due, due.generation, 100);

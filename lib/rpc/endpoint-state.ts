@@ -68,11 +68,11 @@ export function answered(state: EndpointState, generation: number): EndpointStat
   return { t: "up", generation: generation + 1 };
 }
 
-/** A call begun in `generation` got no answer. The failure of an early probe leaves the time of the next as it is. */
+/** A call begun in `generation` got no answer. An early probe that is refused leaves the time of the next as it is. */
 export function failed(state: EndpointState, generation: number, failure: Failure): EndpointState {
   if (state.generation !== generation || state.t === "down") return state;
   const { now, random, backoff, refused: refuses } = failure;
-  if (state.t === "probing" && now < state.retryAt) return { ...state, t: "down", generation: generation + 1, refuses };
+  if (state.t === "probing" && refuses && now < state.retryAt) return abandoned(state, generation);
   const outages = state.t === "probing" ? state.outages + 1 : 1;
   const wait = Math.min(backoff.maxMs, backoff.baseMs * 2 ** (outages - 1)) * (1 - backoff.jitter * random);
   return { t: "down", generation: generation + 1, outages, retryAt: now + wait, refuses };
