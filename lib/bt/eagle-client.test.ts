@@ -227,9 +227,10 @@ async function* told(of: TestBlob = blob): AsyncGenerator<BlobEvent> {
   yield { type: "metainfo", metainfo: encodeMetainfo({ ...of.metainfo, id: blob.digest.hex }) };
 }
 
-/** What a seeder tells of the blob that it has. */
-async function* tells({ digest, layout, metainfo }: TestBlob): AsyncGenerator<BlobEvent> {
-  yield { type: "blob", digest: digest.toString(), size: layout.size, pieceLength: layout.pieceLength };
+/** What a seeder tells of the blob that it has. @param inline sent with its first word */
+async function* tells({ digest, layout, metainfo }: TestBlob, inline?: Uint8Array): AsyncGenerator<BlobEvent> {
+  const { size, pieceLength } = layout;
+  yield { type: "blob", digest: digest.toString(), size, pieceLength, ...(inline && { inline }) };
   yield { type: "metainfo", metainfo: encodeMetainfo(metainfo) };
 }
 
@@ -675,12 +676,10 @@ test("a peer whose blob has another size than the registry said is not believed"
 test("a small blob comes with the seeder's first word: no tracker, no peer is asked", async () => {
   await using dir = await tempDir();
   const tiny = testBlob(2000, { seed: 7 });
-  const { digest, layout, bytes } = tiny;
+  const { digest, bytes } = tiny;
   async function* inline(delayMs: number): AsyncGenerator<BlobEvent> {
     await new Promise((resolve) => setTimeout(resolve, delayMs));
-    const { size, pieceLength } = layout;
-    yield { type: "blob", digest: digest.toString(), size, pieceLength, inline: bytes };
-    yield { type: "metainfo", metainfo: encodeMetainfo(tiny.metainfo) };
+    yield* tells(tiny, bytes);
   }
   // The second: its size is known, so that it is waited for however long the origin takes.
   for (const [delayMs, size] of [
@@ -703,12 +702,7 @@ test("a small blob comes with the seeder's first word: no tracker, no peer is as
 test("a slow disk is no silence: what is on its way to it is not read from the origin as well", async () => {
   await using dir = await tempDir();
   const tiny = testBlob(2000, { seed: 9 });
-  async function* inline(): AsyncGenerator<BlobEvent> {
-    const { size, pieceLength } = tiny.layout;
-    yield { type: "blob", digest: tiny.digest.toString(), size, pieceLength, inline: tiny.bytes };
-    yield { type: "metainfo", metainfo: encodeMetainfo(tiny.metainfo) };
-  }
-  await using host = await hostOf(dir.path, { seeder: { events: inline } });
+  await using host = await hostOf(dir.path, { seeder: { events: () => tells(tiny, tiny.bytes) } });
   const origin = originOf(tiny.bytes);
   const { write } = Descriptor.prototype;
   Descriptor.prototype.write = async function (...args) {
@@ -728,11 +722,7 @@ test("a seeder's word that is wrong fails no pull: small bytes are read elsewher
   await using dir = await tempDir();
   const tiny = testBlob(2000, { seed: 8 });
   const wrong = Uint8Array.from(tiny.bytes, (byte, index) => (index === 5 ? byte ^ 1 : byte));
-  async function* lying(): AsyncGenerator<BlobEvent> {
-    const { size, pieceLength } = tiny.layout;
-    yield { type: "blob", digest: tiny.digest.toString(), size, pieceLength, inline: wrong };
-  }
-  await using host = await hostOf(dir.path, { seeder: { events: lying } });
+  await using host = await hostOf(dir.path, { seeder: { events: () => tells(tiny, wrong) } });
   {
     using handle = await host.client.acquire(tiny.digest, request(originOf(tiny.bytes)));
     await whole(handle.blob, tiny);

@@ -173,7 +173,7 @@ export class LiveBlob implements Cacheable {
 
   /** Whether the piece is on its way to the disk, or an earlier attempt left it there and it is being checked. */
   isWriting(piece: number): boolean {
-    return this.#partial?.isWriting(piece) === true || this.#revival?.has(piece) === true;
+    return this.#partial?.writing.has(piece) === true || this.#revival?.has(piece) === true;
   }
 
   /** Pieces of an earlier attempt that wait for somebody's word or are being checked. */
@@ -295,7 +295,7 @@ export class LiveBlob implements Cacheable {
       const piece = first + index;
       const sha1 = sha1s.subarray(index * 20, index * 20 + 20);
       if (!hashes.set(piece, sha1)) {
-        if (this.#have?.has(piece) || this.#partial?.isWriting(piece))
+        if (this.#have?.has(piece) || this.#partial?.writing.has(piece))
           throw new BlobError("digest_mismatch", `${this.digest}: the seeder says now that piece ${piece} is wrong`);
         // What is said last is nearer to the end, where the seeder knows the digest.
         hashes.replace(piece, sha1);
@@ -321,7 +321,7 @@ export class LiveBlob implements Cacheable {
     const have = this.#have;
     const file = this.#partial;
     if (!layout || !have || !file) throw new BlobError("storage", `${this.digest}: a piece before the layout`);
-    if (have.has(piece) || file.isWriting(piece)) return false;
+    if (have.has(piece) || file.writing.has(piece)) return false;
     if (bytes.length !== layout.length(piece)) throw new RangeError(`piece ${piece} has ${bytes.length} bytes`);
     try {
       await file.writePiece(piece, bytes);
@@ -350,7 +350,7 @@ export class LiveBlob implements Cacheable {
 
   /** A piece of an earlier attempt has the hash that was noted and, where that is known, that of the metainfo. */
   #revive(piece: number, bytes: Uint8Array, sha1: Uint8Array): void {
-    if (this.#state !== "arriving" || this.#have!.has(piece) || this.#partial!.isWriting(piece)) return;
+    if (this.#state !== "arriving" || this.#have!.has(piece) || this.#partial!.writing.has(piece)) return;
     const isKnown = this.#hashes!.known.has(piece);
     if (!this.#hashes!.set(piece, sha1)) {
       this.#tell({ type: "demand" });

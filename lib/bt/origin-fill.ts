@@ -6,7 +6,7 @@
 import { createHash, type Hash } from "node:crypto";
 import type { BlobRead } from "../registry/blob-read.ts";
 import { RegistryError } from "../registry/errors.ts";
-import type { Bitfield } from "./bitfield.ts";
+import { Bitfield } from "./bitfield.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { BlobError, type BlobErrorCode } from "./errors.ts";
 import { Layout } from "./layout.ts";
@@ -221,10 +221,10 @@ class SegmentPlan {
   readonly #length: number;
 
   constructor(blob: LiveBlob) {
-    const { size, pieceLength } = blob.layout!;
+    const { size, pieceLength, count } = blob.layout!;
     const bytes = Math.min(SEGMENT.most, Math.max(SEGMENT.least, size * SEGMENT.share));
     this.#blob = blob;
-    this.#claimed = blob.arrived!.clone();
+    this.#claimed = new Bitfield(count);
     this.#length = Math.ceil(bytes / pieceLength);
   }
 

@@ -63,11 +63,6 @@ export class PartialFile implements BlobFile {
     return this.#writing;
   }
 
-  /** Whether a piece is on its way to the disk. */
-  isWriting(piece: number): boolean {
-    return this.#writing.has(piece);
-  }
-
   /** @throws the system's error */
   async writePiece(piece: number, bytes: Uint8Array): Promise<void> {
     const writing = this.#file.write(bytes, this.#layout.start(piece));

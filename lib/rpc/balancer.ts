@@ -143,7 +143,8 @@ export class Balancer {
         const refused = disconnected && (spoke || now - begunAt < AT_ONCE_MS);
         const before = this.#states[endpoint]!;
         const after = failed(before, generation, { now, random: this.#random(), backoff: this.#backoff, refused });
-        return move(after) && outagesOf(after) !== outagesOf(before);
+        move(after);
+        return outagesOf(after) !== outagesOf(before);
       },
       abandoned: () => {
         move(abandoned(this.#states[endpoint]!, generation));
